@@ -1,0 +1,72 @@
+package thaw
+
+import "time"
+
+// InstanceState is where an instance is in its life.
+type InstanceState string
+
+const (
+	InstanceStarting InstanceState = "starting"
+	InstanceBusy     InstanceState = "busy"
+	InstanceIdle     InstanceState = "idle"
+)
+
+// Instance is a running VM as listed to people.
+type Instance struct {
+	ID       string        `json:"id"`
+	Function string        `json:"function"`
+	Version  int           `json:"version"`
+	State    InstanceState `json:"state"`
+	Start    Start         `json:"start"`
+	Policy   Policy        `json:"policy"`
+	PID      int           `json:"pid"`
+	Created  time.Time     `json:"created"`
+	// Invocations counts the requests it has served.
+	Invocations int `json:"invocations"`
+	// RSSBytes is the VMM's resident memory now.
+	RSSBytes int64 `json:"rss_bytes"`
+}
+
+// SnapshotInfo is a version's snapshot with its sizes.
+type SnapshotInfo struct {
+	Manifest
+	// Folder is where its files are on the daemon's machine.
+	Folder string `json:"folder"`
+	// DiskBytes is what all its files occupy, holes not counted.
+	DiskBytes int64 `json:"disk_bytes"`
+	// WorkingSetPages is 0 until a restore has recorded one.
+	WorkingSetPages int64 `json:"working_set_pages"`
+}
+
+// Description is everything about a function that people ask for.
+type Description struct {
+	Version
+	SnapshotInfo *SnapshotInfo `json:"snapshot_info,omitempty"`
+	// Disks are the read-only disk images on the daemon's machine.
+	Disks       []string     `json:"disks,omitempty"`
+	Instances   []Instance   `json:"instances"`
+	Invocations []Invocation `json:"invocations"`
+}
+
+// DeployEvent is one line of progress of a deploy. The last one of a deploy
+// that worked carries the version.
+type DeployEvent struct {
+	// Step is image, boot, init, snapshot, verify or activate.
+	Step    string `json:"step"`
+	Message string `json:"message"`
+	// DurationMS is set when the step has ended.
+	DurationMS float64  `json:"duration_ms,omitempty"`
+	Version    *Version `json:"result,omitempty"`
+}
+
+// LogLine is one line a function wrote, or the platform about it.
+type LogLine struct {
+	Time     time.Time `json:"time"`
+	Function string    `json:"function"`
+	Instance string    `json:"instance"`
+	// RequestID is "" for lines outside an invocation.
+	RequestID string `json:"request_id,omitempty"`
+	// Stream is stdout, stderr or platform.
+	Stream string `json:"stream"`
+	Text   string `json:"text"`
+}

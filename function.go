@@ -1,0 +1,152 @@
+package thaw
+
+import (
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Runtime names what executes a function inside the guest.
+type Runtime string
+
+const (
+	// RuntimePython runs `def handler(event, context)` under CPython.
+	RuntimePython Runtime = "python3"
+	// RuntimeProvided runs an executable file called bootstrap that speaks the
+	// AWS Lambda Runtime API.
+	RuntimeProvided Runtime = "provided"
+)
+
+// Runtimes returns every runtime.
+func Runtimes() []Runtime { return []Runtime{RuntimePython, RuntimeProvided} }
+
+// The bounds and defaults of [Settings].
+const (
+	DefaultMemory  = 256 << 20
+	MinMemory      = 128 << 20
+	MaxMemory      = 4 << 30
+	DefaultTimeout = 30 * time.Second
+	MinTimeout     = 100 * time.Millisecond
+	MaxTimeout     = 15 * time.Minute
+	// MaxEnvBytes bounds all names and values of an environment, as Lambda does.
+	MaxEnvBytes = 4 << 10
+	// MaxNameLen is the longest function name in bytes.
+	MaxNameLen = 64
+)
+
+// Settings is what a user chooses for a function. The zero value of each field
+// means its default.
+type Settings struct {
+	Runtime Runtime `json:"runtime"`
+	// Handler is module.function for python3, ignored by provided.
+	Handler     string            `json:"handler,omitempty"`
+	MemoryBytes int64             `json:"memory_bytes"`
+	Timeout     time.Duration     `json:"timeout_ns"`
+	Env         map[string]string `json:"env,omitempty"`
+}
+
+// WithDefaults returns s with every unset field set.
+func (s Settings) WithDefaults() Settings {
+	if s.Runtime == "" {
+		s.Runtime = RuntimePython
+	}
+	if s.Handler == "" && s.Runtime == RuntimePython {
+		s.Handler = "app.handler"
+	}
+	if s.MemoryBytes == 0 {
+		s.MemoryBytes = DefaultMemory
+	}
+	if s.Timeout == 0 {
+		s.Timeout = DefaultTimeout
+	}
+	return s
+}
+
+var (
+	nameRule    = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?$`)
+	handlerRule = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*([./][A-Za-z_][A-Za-z0-9_]*)*\.[A-Za-z_][A-Za-z0-9_]*$`)
+	envRule     = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+)
+
+// CheckName returns a [CodeInvalid] error unless name can be a function's.
+func CheckName(name string) error {
+	if len(name) > MaxNameLen {
+		return Errorf(CodeInvalid, "function name is %d bytes long: use at most %d", len(name), MaxNameLen)
+	}
+	if !nameRule.MatchString(name) {
+		return Errorf(CodeInvalid, "function name %q is not valid: use letters, digits, - and _, beginning and ending with a letter or digit", name)
+	}
+	return nil
+}
+
+// Validate returns a [CodeInvalid] error that names the first bad field of s,
+// which must have its defaults set.
+func (s Settings) Validate() error {
+	if !slices.Contains(Runtimes(), s.Runtime) {
+		return Errorf(CodeInvalid, "unknown runtime %q: choose python3 or provided", s.Runtime)
+	}
+	if s.Runtime == RuntimePython && !handlerRule.MatchString(s.Handler) {
+		return Errorf(CodeInvalid, "handler %q is not valid: write it as module.function, such as app.handler", s.Handler)
+	}
+	if err := s.validateSizes(); err != nil {
+		return err
+	}
+	return s.validateEnv()
+}
+
+func (s Settings) validateSizes() error {
+	if s.MemoryBytes < MinMemory || s.MemoryBytes > MaxMemory {
+		return Errorf(CodeInvalid, "memory of %d MiB is out of range: choose 128MiB to 4GiB", s.MemoryBytes>>20)
+	}
+	if s.MemoryBytes%(1<<20) != 0 {
+		return Errorf(CodeInvalid, "memory of %d bytes is not a whole number of MiB", s.MemoryBytes)
+	}
+	if s.Timeout < MinTimeout || s.Timeout > MaxTimeout {
+		return Errorf(CodeInvalid, "timeout %s is out of range: choose %s to %s", s.Timeout, MinTimeout, MaxTimeout)
+	}
+	return nil
+}
+
+func (s Settings) validateEnv() error {
+	total := 0
+	for _, k := range slices.Sorted(maps.Keys(s.Env)) {
+		if !envRule.MatchString(k) {
+			return Errorf(CodeInvalid, "environment variable name %q is not valid: use letters, digits and _", k)
+		}
+		if reservedEnv(k) {
+			return Errorf(CodeInvalid, "environment variable %s is reserved for the runtime: choose another name", k)
+		}
+		if strings.ContainsRune(s.Env[k], 0) {
+			return Errorf(CodeInvalid, "environment variable %s holds a NUL byte", k)
+		}
+		total += len(k) + len(s.Env[k])
+	}
+	if total > MaxEnvBytes {
+		return Errorf(CodeInvalid, "environment is %d bytes: at most %d are allowed", total, MaxEnvBytes)
+	}
+	return nil
+}
+
+// reservedEnv reports the names the Lambda Runtime API gives a meaning to.
+func reservedEnv(name string) bool {
+	return name == "_HANDLER" || name == "LAMBDA_TASK_ROOT" || name == "LAMBDA_RUNTIME_DIR" || strings.HasPrefix(name, "AWS_LAMBDA_")
+}
+
+// Version is one immutable deploy of a function. A new deploy makes the next
+// number; the newest one serves.
+type Version struct {
+	Function string `json:"function"`
+	Number   int    `json:"version"`
+	Settings
+	// Code is the content key of the function's code disk.
+	Code string `json:"code"`
+	// CodeBytes is the size of the code disk.
+	CodeBytes int64 `json:"code_bytes"`
+	// Snapshot is the id of the version's snapshot, "" when it has none, in
+	// which case Problem says why and every start is a boot.
+	Snapshot string    `json:"snapshot,omitempty"`
+	Problem  string    `json:"problem,omitempty"`
+	Created  time.Time `json:"created"`
+}

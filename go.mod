@@ -1,0 +1,3 @@
+module thaw
+
+go 1.26
