@@ -1,0 +1,210 @@
+//go:build linux && amd64
+
+package remote
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// tracee is a stopped main thread. Everything on it must happen on the OS
+// thread that attached.
+type tracee struct {
+	pid     int
+	regs    unix.PtraceRegs
+	sigmask uint64
+	// syscallInsn is the address of a syscall instruction in the target.
+	syscallInsn uint64
+}
+
+// allButTrap blocks every signal but SIGTRAP: the kernel forces that one through
+// a block by resetting its handler, which would outlive our visit.
+const allButTrap = ^uint64(1 << (unix.SIGTRAP - 1))
+
+// attach stops pid's main thread and remembers its state.
+func attach(pid int) (t *tracee, err error) {
+	if err := unix.PtraceSeize(pid); err != nil {
+		return nil, fmt.Errorf("attach to process %d: %w", pid, gone(err))
+	}
+	t = &tracee{pid: pid}
+	defer func() {
+		if err != nil {
+			_ = unix.PtraceDetach(pid) // the first error matters
+		}
+	}()
+	if err := t.stop(); err != nil {
+		return nil, err
+	}
+	if t.syscallInsn, err = findSyscall(pid); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// stop interrupts the thread and saves its registers and signal mask. Signals
+// are blocked while it is borrowed, so that no handler runs in between.
+func (t *tracee) stop() error {
+	if err := unix.PtraceInterrupt(t.pid); err != nil {
+		return fmt.Errorf("interrupt process %d: %w", t.pid, gone(err))
+	}
+	if _, err := t.waitStop(); err != nil {
+		return err
+	}
+	if err := unix.PtraceGetRegs(t.pid, &t.regs); err != nil {
+		return fmt.Errorf("get registers: %w", gone(err))
+	}
+	if err := ptraceSigmask(t.pid, unix.PTRACE_GETSIGMASK, &t.sigmask); err != nil {
+		return fmt.Errorf("get signal mask: %w", gone(err))
+	}
+	mask := allButTrap
+	if err := ptraceSigmask(t.pid, unix.PTRACE_SETSIGMASK, &mask); err != nil {
+		return fmt.Errorf("block signals: %w", gone(err))
+	}
+	return nil
+}
+
+// detach gives the thread its registers and signals back and lets it run.
+// orig_rax is among them: a system call that the stop interrupted is restarted
+// by the kernel as if nothing had happened.
+func (t *tracee) detach() error {
+	regs := unix.PtraceSetRegs(t.pid, &t.regs)
+	mask := ptraceSigmask(t.pid, unix.PTRACE_SETSIGMASK, &t.sigmask)
+	err := errors.Join(regs, mask, unix.PtraceDetach(t.pid))
+	if err != nil {
+		return fmt.Errorf("detach from process %d: %w", t.pid, gone(err))
+	}
+	return nil
+}
+
+// borrowed returns the saved registers, ready to run something else: without a
+// system call number, the kernel does not try to restart the interrupted one.
+func (t *tracee) borrowed(rip uint64) unix.PtraceRegs {
+	r := t.regs
+	r.Rip = rip
+	r.Orig_rax = ^uint64(0)
+	return r
+}
+
+// step makes the thread execute one system call.
+func (t *tracee) step(nr uintptr, args ...uintptr) (uintptr, error) {
+	var a [6]uint64
+	for i, v := range args {
+		a[i] = uint64(v)
+	}
+	r := t.borrowed(t.syscallInsn)
+	r.Rax, r.Rdi, r.Rsi, r.Rdx, r.R10, r.R8, r.R9 = uint64(nr), a[0], a[1], a[2], a[3], a[4], a[5]
+	if err := unix.PtraceSetRegs(t.pid, &r); err != nil {
+		return 0, fmt.Errorf("set registers: %w", gone(err))
+	}
+	if err := unix.PtraceSingleStep(t.pid); err != nil {
+		return 0, fmt.Errorf("step: %w", gone(err))
+	}
+	if err := t.trap(&r); err != nil {
+		return 0, err
+	}
+	if r.Rax > ^uint64(4095) {
+		return 0, unix.Errno(-r.Rax)
+	}
+	return uintptr(r.Rax), nil
+}
+
+// runLoop runs the code at addr over n entries until its breakpoint.
+func (t *tracee) runLoop(addr uintptr, n int) error {
+	r := t.borrowed(uint64(addr))
+	r.Rbx = uint64(addr) + codeSize
+	r.Rbp = r.Rbx + uint64(n)*entrySize
+	if err := unix.PtraceSetRegs(t.pid, &r); err != nil {
+		return fmt.Errorf("set registers: %w", gone(err))
+	}
+	if err := unix.PtraceCont(t.pid, 0); err != nil {
+		return fmt.Errorf("run calls: %w", gone(err))
+	}
+	return t.trap(&r)
+}
+
+// trap waits for the SIGTRAP of a step or a breakpoint and reads the registers.
+func (t *tracee) trap(r *unix.PtraceRegs) error {
+	sig, err := t.waitStop()
+	if err != nil {
+		return err
+	}
+	if sig != unix.SIGTRAP {
+		return fmt.Errorf("process %d stopped with %v instead of a trap", t.pid, sig)
+	}
+	if err := unix.PtraceGetRegs(t.pid, r); err != nil {
+		return fmt.Errorf("get registers: %w", gone(err))
+	}
+	return nil
+}
+
+func (t *tracee) write(addr uintptr, b []byte) error {
+	local := []unix.Iovec{{Base: &b[0], Len: uint64(len(b))}}
+	n, err := unix.ProcessVMWritev(t.pid, local, []unix.RemoteIovec{{Base: addr, Len: len(b)}}, 0)
+	return transferred("write", n, len(b), err)
+}
+
+func (t *tracee) read(addr uintptr, b []byte) error {
+	local := []unix.Iovec{{Base: &b[0], Len: uint64(len(b))}}
+	n, err := unix.ProcessVMReadv(t.pid, local, []unix.RemoteIovec{{Base: addr, Len: len(b)}}, 0)
+	return transferred("read", n, len(b), err)
+}
+
+func transferred(what string, n, want int, err error) error {
+	if err != nil {
+		return fmt.Errorf("%s remote memory: %w", what, gone(err))
+	}
+	if n != want {
+		return fmt.Errorf("%s remote memory: %d bytes of %d", what, n, want)
+	}
+	return nil
+}
+
+// findSyscall returns the address of a syscall instruction in pid's vDSO,
+// which every process has, wherever its thread happens to be.
+func findSyscall(pid int) (uint64, error) {
+	start, size, err := vdso(pid)
+	if err != nil {
+		return 0, err
+	}
+	b := make([]byte, size)
+	if err := (&tracee{pid: pid}).read(uintptr(start), b); err != nil {
+		return 0, err
+	}
+	i := bytes.Index(b, []byte{0x0f, 0x05})
+	if i < 0 {
+		return 0, errors.New("find a syscall instruction in the vDSO: there is none")
+	}
+	return start + uint64(i), nil
+}
+
+func vdso(pid int) (start, size uint64, err error) {
+	maps, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/maps")
+	if err != nil {
+		return 0, 0, fmt.Errorf("find the vDSO: %w", err)
+	}
+	for line := range strings.Lines(string(maps)) {
+		if !strings.HasSuffix(line, "[vdso]\n") {
+			continue
+		}
+		var end uint64
+		if _, err := fmt.Sscanf(line, "%x-%x", &start, &end); err != nil {
+			return 0, 0, fmt.Errorf("find the vDSO: %w", err)
+		}
+		return start, end - start, nil
+	}
+	return 0, 0, fmt.Errorf("find the vDSO of process %d: %w", pid, ErrGone)
+}
+
+// gone marks the errors that mean the process has exited.
+func gone(err error) error {
+	if errors.Is(err, unix.ESRCH) {
+		return fmt.Errorf("%w (%w)", ErrGone, err)
+	}
+	return err
+}
