@@ -140,8 +140,8 @@ type Version struct {
 	Function string `json:"function"`
 	Number   int    `json:"version"`
 	Settings
-	// Code is the content key of the function's code disk.
-	Code string `json:"code"`
+	// Images are what it boots from.
+	Images Images `json:"images"`
 	// CodeBytes is the size of the code disk.
 	CodeBytes int64 `json:"code_bytes"`
 	// Snapshot is the id of the version's snapshot, "" when it has none, in

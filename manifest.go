@@ -27,6 +27,9 @@ type Manifest struct {
 	Images       Images `json:"images"`
 	State        File   `json:"state"`
 	Memory       File   `json:"memory"`
+	// MemoryIdentity tells whether the memory file is still the very file that
+	// was checksummed.
+	MemoryIdentity Identity `json:"memory_identity"`
 	// Verity says that the kernel checks each page of the memory file it reads
 	// (fs-verity).
 	Verity bool `json:"verity"`
@@ -54,4 +57,10 @@ type Images struct {
 type File struct {
 	Bytes  int64  `json:"bytes"`
 	SHA256 string `json:"sha256"`
+}
+
+// Identity is what changes when a file is replaced or written to (stat(2)).
+type Identity struct {
+	Inode    uint64 `json:"inode"`
+	ChangeNS int64  `json:"change_ns"`
 }

@@ -1,0 +1,171 @@
+package boot
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"thaw/agent/wire"
+)
+
+// idFile is where programs in the guest find the instance's id.
+const idFile = "/run/thaw/instance-id"
+
+// FunctionUser is the user and group id that functions run as, as in Lambda.
+const FunctionUser = 993
+
+// The limits of the function's processes: those Lambda documents ("Lambda
+// quotas": 1,024 file descriptors, 1,024 processes and threads).
+const (
+	maxFiles     = 1024
+	maxProcesses = 1024
+)
+
+// Limit sets the resource limits that the function's processes inherit. The
+// kernel never takes PID 1 for its out-of-memory killer (oom_unkillable_task in
+// mm/oom_kill.c), so the agent needs no oom_score_adj, which they would inherit
+// as well.
+func Limit() error {
+	for _, l := range []struct {
+		what  int
+		value uint64
+	}{
+		{unix.RLIMIT_NOFILE, maxFiles},
+		{unix.RLIMIT_NPROC, maxProcesses},
+		{unix.RLIMIT_CORE, 0},
+	} {
+		// package syscall, because it tells the Go runtime not to restore
+		// the number of files it found at its start in children.
+		if err := syscall.Setrlimit(l.what, &syscall.Rlimit{Cur: l.value, Max: l.value}); err != nil {
+			return fmt.Errorf("set resource limit %d: %w", l.what, err)
+		}
+	}
+	return nil
+}
+
+// LoopbackUp brings up the network interface lo.
+func LoopbackUp() error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("bring up lo: %w", err)
+	}
+	defer unix.Close(fd)
+	req, err := unix.NewIfreq("lo")
+	if err != nil {
+		return fmt.Errorf("bring up lo: %w", err)
+	}
+	req.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
+	if err := unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, req); err != nil {
+		return fmt.Errorf("bring up lo: %w", err)
+	}
+	return nil
+}
+
+// System is the machine this process is PID 1 of.
+type System struct{}
+
+// Resume sets the clock, reseeds the kernel's random numbers and takes on the
+// identity. It does all three even when one fails, and reports every failure.
+func (System) Resume(m wire.Resume, entropy []byte, received time.Time) wire.Resumed {
+	answer := wire.Resumed{}
+	off, clockErr := setClock(time.Unix(0, m.WallNS), received)
+	answer.ClockErrorNS = off.Nanoseconds()
+	sample, seedErr := reseed(entropy)
+	answer.Reseeded, answer.Sample = seedErr == nil, sample
+	id, idErr := identify(m.InstanceID)
+	answer.InstanceID = id
+	if err := errors.Join(clockErr, seedErr, idErr); err != nil {
+		answer.Error = err.Error()
+	}
+	answer.WallNS = time.Now().UnixNano()
+	return answer
+}
+
+// Quiesce leaves nothing for the kernel to write back. The page cache stays: it
+// holds the function's code and libraries, which a restored guest would have to
+// read from its disks again, page by page.
+func (System) Quiesce() error {
+	unix.Sync()
+	return nil
+}
+
+// setClock sets the real-time clock to wall, which was true when received was
+// now, and returns how far off it is after that.
+func setClock(wall, received time.Time) (time.Duration, error) {
+	ts := unix.NsecToTimespec(wall.Add(time.Since(received)).UnixNano())
+	if err := unix.ClockSettime(unix.CLOCK_REALTIME, &ts); err != nil {
+		return 0, fmt.Errorf("set clock: %w", err)
+	}
+	if err := unix.ClockGettime(unix.CLOCK_REALTIME, &ts); err != nil {
+		return 0, fmt.Errorf("read clock: %w", err)
+	}
+	return time.Duration(ts.Nano() - wall.Add(time.Since(received)).UnixNano()), nil
+}
+
+// poolInfo is struct rand_pool_info of linux/random.h.
+type poolInfo struct {
+	entropyBits int32
+	bytes       int32
+	buf         [wire.EntropyLen]byte
+}
+
+// reseed mixes entropy into the kernel's generator, makes it draw new keys
+// (random(4), RNDADDENTROPY and RNDRESEEDCRNG) and returns 16 bytes of what
+// comes out in hex.
+func reseed(entropy []byte) (string, error) {
+	fd, err := unix.Open("/dev/urandom", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return "", fmt.Errorf("open random number generator: %w", err)
+	}
+	defer unix.Close(fd)
+	info := poolInfo{entropyBits: 8 * wire.EntropyLen, bytes: wire.EntropyLen}
+	copy(info.buf[:], entropy)
+	if _, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.RNDADDENTROPY, uintptr(unsafe.Pointer(&info))); e != 0 {
+		return "", fmt.Errorf("add entropy: %w", e)
+	}
+	clear(info.buf[:])
+	if _, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.RNDRESEEDCRNG, 0); e != 0 {
+		return "", fmt.Errorf("reseed random number generator: %w", e)
+	}
+	var sample [16]byte
+	if n, err := unix.Getrandom(sample[:], 0); err != nil || n != len(sample) {
+		return "", fmt.Errorf("read %d random bytes, got %d: %w", len(sample), n, err)
+	}
+	return hex.EncodeToString(sample[:]), nil
+}
+
+// identify makes id the hostname and the content of idFile, and returns the
+// hostname as read back.
+func identify(id string) (string, error) {
+	if err := unix.Sethostname([]byte(id)); err != nil {
+		return "", fmt.Errorf("set hostname: %w", err)
+	}
+	name, err := os.Hostname()
+	if err != nil {
+		return "", fmt.Errorf("read hostname: %w", err)
+	}
+	return name, writeID(id)
+}
+
+// writeID replaces idFile in one step. It is in a tmpfs, where there is nothing
+// to sync.
+func writeID(id string) error {
+	if err := os.MkdirAll(filepath.Dir(idFile), 0o755); err != nil {
+		return fmt.Errorf("write instance id: %w", err)
+	}
+	aside := idFile + ".new"
+	if err := os.WriteFile(aside, []byte(id+"\n"), 0o644); err != nil {
+		return fmt.Errorf("write instance id: %w", err)
+	}
+	if err := os.Rename(aside, idFile); err != nil {
+		return fmt.Errorf("write instance id: %w", err)
+	}
+	return nil
+}

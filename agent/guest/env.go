@@ -1,0 +1,55 @@
+package guest
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+
+	"thaw/agent/wire"
+)
+
+// environment returns the runtime's environment: the defaults, over them the
+// user's variables, over them those that Lambda reserves ("Using Lambda
+// environment variables", Lambda developer guide).
+func environment(cfg Config, m wire.Init, apiAddr string) []string {
+	env := map[string]string{
+		"TZ":              ":UTC",
+		"PATH":            "/usr/local/bin:/usr/bin:/bin:/opt/bin",
+		"LANG":            "C.UTF-8",
+		"HOME":            "/tmp",
+		"LD_LIBRARY_PATH": cfg.TaskRoot + ":" + cfg.TaskRoot + "/lib",
+	}
+	maps.Copy(env, m.Env)
+	maps.Copy(env, reserved(cfg, m, apiAddr))
+	list := make([]string, 0, len(env))
+	for _, k := range slices.Sorted(maps.Keys(env)) {
+		list = append(list, k+"="+env[k])
+	}
+	return list
+}
+
+func reserved(cfg Config, m wire.Init, apiAddr string) map[string]string {
+	kind := "on-demand"
+	if m.SnapStart {
+		kind = "snap-start"
+	}
+	return map[string]string{
+		"AWS_LAMBDA_RUNTIME_API":          apiAddr,
+		"_HANDLER":                        m.Handler,
+		"LAMBDA_TASK_ROOT":                cfg.TaskRoot,
+		"LAMBDA_RUNTIME_DIR":              cfg.RuntimeDir,
+		"AWS_LAMBDA_FUNCTION_NAME":        m.Function,
+		"AWS_LAMBDA_FUNCTION_VERSION":     strconv.Itoa(m.Version),
+		"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": strconv.Itoa(m.MemoryMiB),
+		"AWS_LAMBDA_INITIALIZATION_TYPE":  kind,
+		"AWS_LAMBDA_LOG_GROUP_NAME":       "/aws/lambda/" + m.Function,
+		"AWS_LAMBDA_LOG_STREAM_NAME":      fmt.Sprintf("%s/[%d]", m.Function, m.Version),
+	}
+}
+
+// functionARN names the function where Lambda clients expect an ARN. Its region
+// and account are placeholders.
+func functionARN(m wire.Init) string {
+	return fmt.Sprintf("arn:aws:lambda:local:000000000000:function:%s:%d", m.Function, m.Version)
+}

@@ -1,0 +1,135 @@
+package guest
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"thaw"
+	"thaw/agent/wire"
+)
+
+// errorTypeEntrypoint is Lambda's type for a runtime that cannot be executed.
+const errorTypeEntrypoint = "Runtime.InvalidEntrypoint"
+
+// process is the function's runtime. Its descendants share its process group,
+// unless they leave it.
+type process struct {
+	pid  int
+	pid1 bool
+
+	mu     sync.Mutex
+	exited bool
+}
+
+// startProcess executes the runtime with the given stdout and stderr.
+func startProcess(cfg Config, m wire.Init, apiAddr string, output []*os.File) (*process, error) {
+	argv, err := command(cfg, m)
+	if err != nil {
+		return nil, err
+	}
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		return nil, fmt.Errorf("open runtime's standard input: %w", err)
+	}
+	defer null.Close()
+	pid, err := syscall.ForkExec(argv[0], argv, &syscall.ProcAttr{
+		Dir:   cfg.TaskRoot,
+		Env:   environment(cfg, m, apiAddr),
+		Files: []uintptr{null.Fd(), output[0].Fd(), output[1].Fd()},
+		Sys:   &syscall.SysProcAttr{Setsid: true, Credential: cfg.Credential},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("Error: fork/exec %s: %w", argv[0], err) // Lambda's words
+	}
+	return &process{pid: pid, pid1: cfg.PID1}, nil
+}
+
+// command returns what to execute for m's runtime.
+func command(cfg Config, m wire.Init) ([]string, error) {
+	switch m.Runtime {
+	case thaw.RuntimePython:
+		return []string{cfg.Python, filepath.Join(cfg.RuntimeDir, "bootstrap.py")}, nil
+	case thaw.RuntimeProvided:
+		paths := []string{filepath.Join(cfg.TaskRoot, "bootstrap"), filepath.Join(cfg.RuntimeDir, "bootstrap")}
+		for _, p := range paths {
+			if info, err := os.Stat(p); err == nil && info.Mode().IsRegular() {
+				return []string{p}, nil
+			}
+		}
+		return nil, fmt.Errorf("Error: Couldn't find valid bootstrap(s): %v", paths) // Lambda's words
+	}
+	return nil, fmt.Errorf("Error: runtime %q is not known to this guest", m.Runtime)
+}
+
+// kill ends the runtime and all it started. It does nothing once wait has seen
+// the runtime's end, when its number may belong to another process.
+func (p *process) kill() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.exited {
+		p.killAll()
+	}
+}
+
+// killAll fails only when nobody is left to kill.
+func (p *process) killAll() {
+	if p.pid1 {
+		_ = unix.Kill(-1, unix.SIGKILL) // everyone but ourselves, kill(2)
+		return
+	}
+	_ = unix.Kill(-p.pid, unix.SIGKILL)
+}
+
+// wait returns how the runtime ended, when everything it started has been
+// killed. As PID 1 it waits for any child, so orphans are reaped at once, by
+// the only goroutine that waits, and the runtime's status cannot be lost.
+func (p *process) wait() (unix.WaitStatus, error) {
+	status, err := p.waitFor(p.pid)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.exited = true
+	p.killAll()
+	if p.pid1 {
+		_, _ = p.waitFor(0) // until no child is left
+	}
+	return status, err
+}
+
+func (p *process) waitFor(pid int) (unix.WaitStatus, error) {
+	target := p.pid
+	if p.pid1 {
+		target = -1
+	}
+	for {
+		var status unix.WaitStatus
+		got, err := unix.Wait4(target, &status, 0, nil)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil {
+			return 0, fmt.Errorf("wait for runtime: %w", err)
+		}
+		if got == pid {
+			return status, nil
+		}
+	}
+}
+
+// describeExit words an exit as Lambda does.
+func describeExit(status unix.WaitStatus, err error) string {
+	switch {
+	case err != nil:
+		return "Error: Runtime exited with error: " + err.Error()
+	case status.Signaled():
+		return "Error: Runtime exited with error: signal: " + status.Signal().String()
+	case status.ExitStatus() != 0:
+		return fmt.Sprintf("Error: Runtime exited with error: exit status %d", status.ExitStatus())
+	}
+	return "Error: Runtime exited without providing a reason"
+}

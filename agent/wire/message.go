@@ -1,0 +1,215 @@
+package wire
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"thaw"
+)
+
+// Type is the type of a message. The numbers are part of the format.
+type Type uint8
+
+const (
+	TypeSync       Type = 1
+	TypeSyncAck    Type = 2
+	TypeResume     Type = 3
+	TypeResumed    Type = 4
+	TypeInit       Type = 5
+	TypeInitDone   Type = 6
+	TypeInitFailed Type = 7
+	TypeQuiesce    Type = 8
+	TypeQuiesced   Type = 9
+	TypeInvoke     Type = 10
+	TypeResult     Type = 11
+	TypeLog        Type = 12
+	TypePing       Type = 13
+	TypePong       Type = 14
+	TypeFatal      Type = 15
+)
+
+// String returns the name of t in lower case.
+func (t Type) String() string {
+	names := [...]string{"", "sync", "syncack", "resume", "resumed", "init", "initdone", "initfailed",
+		"quiesce", "quiesced", "invoke", "result", "log", "ping", "pong", "fatal"}
+	if t == 0 || int(t) >= len(names) {
+		return fmt.Sprintf("type %d", uint8(t))
+	}
+	return names[t]
+}
+
+// The bounds in bytes of strings inside messages.
+const (
+	// EntropyLen is the seed that Resume carries: 512 bits, twice what the
+	// kernel's generator keeps (random(4), 256 bits).
+	EntropyLen = 64
+	// MaxID bounds request ids and instance ids; 64 is the longest hostname
+	// (gethostname(2), HOST_NAME_MAX), which an instance id becomes.
+	MaxID = 64
+	// MaxLine is the longest log line. A longer one is sent in pieces.
+	MaxLine = 64 << 10
+)
+
+// Message is the JSON part of a frame.
+type Message interface{ Type() Type }
+
+// Sync begins a session; host to guest. The guest forgets the session before
+// it and answers with SyncAck.
+type Sync struct{}
+
+// SyncAck answers Sync.
+type SyncAck struct{}
+
+// Resume tells a guest that begins to run, from power on or from a snapshot,
+// what it cannot know; host to guest. The raw part is EntropyLen random bytes.
+type Resume struct {
+	// WallNS is the host's real-time clock in nanoseconds since 1970.
+	WallNS     int64  `json:"wall_ns"`
+	InstanceID string `json:"instance_id"`
+	// Restored says that the guest comes out of a snapshot, which ends the
+	// runtime's restore/next.
+	Restored bool `json:"restored"`
+}
+
+// Resumed answers Resume with what was done and seen.
+type Resumed struct {
+	InstanceID string `json:"instance_id"`
+	// ClockErrorNS is the guest's clock minus the clock it should show, read
+	// back after it was set.
+	ClockErrorNS int64 `json:"clock_error_ns"`
+	// WallNS is the guest's real-time clock when this was sent.
+	WallNS int64 `json:"wall_ns"`
+	// Reseeded says that the kernel took the entropy and made new keys of it.
+	Reseeded bool `json:"reseeded"`
+	// Sample is 16 bytes from the kernel's generator after that, in hex. Two
+	// instances never show the same.
+	Sample string `json:"sample"`
+	// Error is not empty when something failed; the instance must not serve.
+	Error string `json:"error,omitempty"`
+}
+
+// Init starts the function's runtime; host to guest.
+type Init struct {
+	Function  string            `json:"function"`
+	Version   int               `json:"version"`
+	Runtime   thaw.Runtime      `json:"runtime"`
+	Handler   string            `json:"handler"`
+	Env       map[string]string `json:"env"`
+	MemoryMiB int               `json:"memory_mib"`
+	// TimeoutMS is the function's timeout, named in the timeout's message.
+	TimeoutMS int64 `json:"timeout_ms"`
+	// SnapStart says that a snapshot will be taken when Init is done.
+	SnapStart bool `json:"snap_start"`
+}
+
+// InitDone answers Init: the runtime waits for work, or for the snapshot.
+type InitDone struct{}
+
+// InitFailed answers Init: the function cannot start. The guest is of no
+// further use.
+type InitFailed struct{ thaw.FunctionError }
+
+// Quiesce asks the guest to settle for a snapshot; host to guest.
+type Quiesce struct{}
+
+// Quiesced answers Quiesce. After it the guest sends nothing until a Sync.
+type Quiesced struct {
+	Error string `json:"error,omitempty"`
+}
+
+// Invoke is one invocation; host to guest. The raw part is the event.
+type Invoke struct {
+	RequestID string `json:"request_id"`
+	// DeadlineMS is the deadline in milliseconds since 1970, for the function.
+	DeadlineMS int64 `json:"deadline_ms"`
+	// RemainingMS is the time until the deadline, which the agent enforces
+	// by its monotonic clock.
+	RemainingMS   int64  `json:"remaining_ms"`
+	TraceID       string `json:"trace_id,omitempty"`
+	ClientContext string `json:"client_context,omitempty"`
+}
+
+// Result answers Invoke. The raw part is the function's reply, or its error
+// object when FunctionError is set.
+type Result struct {
+	RequestID     string `json:"request_id"`
+	FunctionError string `json:"function_error,omitempty"`
+	// Finished says that the runtime is gone and the guest can serve no more.
+	Finished bool `json:"finished,omitempty"`
+	// Refused is not empty when the agent did not take the invocation, which
+	// is a mistake of the host and no failure of the function.
+	Refused string `json:"refused,omitempty"`
+}
+
+// Log is one line the function wrote; guest to host. The raw part is the text
+// without its line end, at most MaxLine bytes, not necessarily UTF-8.
+type Log struct {
+	RequestID string `json:"request_id,omitempty"`
+	// Stream is stdout, stderr or platform.
+	Stream string `json:"stream"`
+	UnixNS int64  `json:"unix_ns"`
+}
+
+// Ping asks whether the agent lives; host to guest.
+type Ping struct {
+	Nonce uint64 `json:"nonce"`
+}
+
+// Pong answers Ping with its nonce.
+type Pong struct {
+	Nonce uint64 `json:"nonce"`
+}
+
+// Fatal says that the guest cannot go on; guest to host.
+type Fatal struct {
+	Message string `json:"message"`
+}
+
+func (Sync) Type() Type       { return TypeSync }
+func (SyncAck) Type() Type    { return TypeSyncAck }
+func (Resume) Type() Type     { return TypeResume }
+func (Resumed) Type() Type    { return TypeResumed }
+func (Init) Type() Type       { return TypeInit }
+func (InitDone) Type() Type   { return TypeInitDone }
+func (InitFailed) Type() Type { return TypeInitFailed }
+func (Quiesce) Type() Type    { return TypeQuiesce }
+func (Quiesced) Type() Type   { return TypeQuiesced }
+func (Invoke) Type() Type     { return TypeInvoke }
+func (Result) Type() Type     { return TypeResult }
+func (Log) Type() Type        { return TypeLog }
+func (Ping) Type() Type       { return TypePing }
+func (Pong) Type() Type       { return TypePong }
+func (Fatal) Type() Type      { return TypeFatal }
+
+// New returns the frame that carries m and raw in a session. It keeps raw.
+func New(session uint64, m Message, raw []byte) (Frame, error) {
+	b, err := json.Marshal(m)
+	if err != nil {
+		return Frame{}, fmt.Errorf("encode %s: %w", m.Type(), err)
+	}
+	f := Frame{Type: m.Type(), Session: session, JSON: b, Raw: raw}
+	return f, f.check()
+}
+
+// Decode parses the frame's JSON part into m, a pointer to the message that
+// f.Type names.
+func (f Frame) Decode(m any) error {
+	if err := json.Unmarshal(f.JSON, m); err != nil {
+		return fmt.Errorf("decode %s: %w", f.Type, err)
+	}
+	return nil
+}
+
+// CheckID returns an error unless id has 1 to MaxID letters, digits and
+// hyphens: fit for a header, a file and a hostname.
+func CheckID(id string) error {
+	if id == "" || len(id) > MaxID {
+		return fmt.Errorf("id has %d bytes, not 1 to %d", len(id), MaxID)
+	}
+	for _, c := range []byte(id) {
+		if c != '-' && (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') {
+			return fmt.Errorf("id %q holds a byte other than letters, digits and -", id)
+		}
+	}
+	return nil
+}

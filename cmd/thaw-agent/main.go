@@ -1,0 +1,77 @@
+// Command thaw-agent is /init of a guest: it boots the guest's user space from
+// an initramfs and serves the host from then on. It never ends; what it cannot
+// do, it tells the host, or the console when there is no channel to the host.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"runtime/debug"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"thaw/agent/guest"
+	"thaw/agent/guest/boot"
+)
+
+// The garbage collector runs only when memory is short, never by the clock, so
+// that an idle or a just restored agent touches no page for it. The limit holds
+// a request and a reply of the largest size with their copies.
+const memoryLimit = 64 << 20
+
+func main() {
+	if os.Getpid() != 1 {
+		fmt.Fprintln(os.Stderr, "thaw-agent is the first process of a guest of thaw. It does nothing anywhere else.")
+		os.Exit(2)
+	}
+	debug.SetGCPercent(-1)
+	debug.SetMemoryLimit(memoryLimit)
+	fmt.Fprintln(os.Stderr, "thaw-agent:", run())
+	powerOff()
+}
+
+// run returns only when the host cannot be told any more.
+func run() error {
+	if err := boot.Early(); err != nil {
+		return err
+	}
+	modulesErr := boot.LoadModules("/modules")
+	port, err := boot.OpenPort()
+	if err != nil {
+		return fmt.Errorf("%w (kernel modules: %v)", err, modulesErr)
+	}
+	defer port.Close()
+	cfg := guest.Config{
+		Port: port, System: boot.System{}, PID1: true,
+		Credential: &syscall.Credential{Uid: boot.FunctionUser, Gid: boot.FunctionUser},
+		Broken:     modulesErr,
+	}
+	if cfg.Broken == nil {
+		cfg.Broken = prepare()
+	}
+	return guest.New(cfg).Serve(context.Background())
+}
+
+func prepare() error {
+	if err := boot.SwitchRoot(); err != nil {
+		return err
+	}
+	if err := boot.LoopbackUp(); err != nil {
+		return err
+	}
+	return boot.Limit()
+}
+
+// powerOff ends the machine, which is what the host waits for. Were PID 1 to
+// exit, the kernel would panic and might stay so.
+func powerOff() {
+	if err := unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF); err != nil {
+		fmt.Fprintln(os.Stderr, "thaw-agent: power off:", err)
+	}
+	for {
+		time.Sleep(time.Hour)
+	}
+}

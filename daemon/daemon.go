@@ -1,0 +1,251 @@
+// Package daemon joins the parts into the service that the edges stand before:
+// it deploys functions, invokes them, and keeps their snapshots usable.
+package daemon
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"thaw"
+	"thaw/agent/guest/runtime"
+	"thaw/image"
+	"thaw/instance"
+	"thaw/registry"
+	"thaw/snapshot"
+	"thaw/vmm/qemu"
+	"thaw/workingset"
+)
+
+// Config is how a daemon is set up. StateDir and Logger are required.
+type Config struct {
+	// StateDir belongs to one daemon at a time.
+	StateDir string
+	// ImageDir holds what guests boot from; "" is a folder of StateDir.
+	ImageDir string
+	// IdleTimeout is how long an unused instance is kept; 0 keeps none.
+	IdleTimeout time.Duration
+	// MaxInstances and MaxPerFunction bound the instances that exist at once.
+	MaxInstances, MaxPerFunction int
+	// Accelerator is auto, kvm or tcg.
+	Accelerator string
+	Logger      *slog.Logger
+}
+
+// Defaults of [Config].
+const (
+	DefaultIdleTimeout    = time.Minute
+	DefaultMaxInstances   = 64
+	DefaultMaxPerFunction = 16
+)
+
+const (
+	bootTimeout    = 2 * time.Minute // under TCG on a loaded machine
+	restoreTimeout = 30 * time.Second
+)
+
+// Daemon is the service. Its methods may be called concurrently. Close ends it
+// and every VM of it.
+type Daemon struct {
+	log       *slog.Logger
+	registry  *registry.DB
+	images    *image.Store
+	snapshots *snapshot.Store
+	starter   *instance.Starter
+	pool      *instance.Pool
+	history   *history
+	logs      *logs
+	accel     Acceleration
+
+	deploys  keyedMutex
+	rebuilds keyedMutex
+
+	// ctx is cancelled when requests and background work must end now.
+	ctx        context.Context
+	cancel     context.CancelCauseFunc
+	requests   sync.WaitGroup // held shut by closing
+	background sync.WaitGroup
+	mu         sync.Mutex
+	closing    bool
+}
+
+// New opens the state folder, finds an accelerator, and starts checking the
+// snapshots in the background. The caller closes the daemon.
+func New(ctx context.Context, cfg Config) (d *Daemon, err error) {
+	if os.Geteuid() != 0 {
+		return nil, thaw.Errorf(thaw.CodeUnavailable, "thaw serve must run as root: it controls the memory of VMs that run as other users (try sudo)")
+	}
+	state, err := filepath.Abs(cfg.StateDir)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(state, 0o700); err != nil {
+		return nil, thaw.Errorf(thaw.CodeUnavailable, "make the state folder: %w", err)
+	}
+	d = &Daemon{log: cfg.Logger, history: newHistory()}
+	d.ctx, d.cancel = context.WithCancelCause(context.Background())
+	defer func() {
+		if err != nil {
+			d.cancel(err)
+			err = errors.Join(err, d.release())
+		}
+	}()
+	if err := d.open(state, cmp.Or(cfg.ImageDir, filepath.Join(state, "images"))); err != nil {
+		return nil, err
+	}
+	if err := d.prepare(ctx, state, cfg); err != nil {
+		return nil, err
+	}
+	d.background.Go(d.verifySnapshots)
+	return d, nil
+}
+
+// open opens what is on disk. The registry goes first: its lock is that of the
+// whole folder.
+func (d *Daemon) open(state, imageDir string) (err error) {
+	if d.registry, err = registry.Open(filepath.Join(state, "registry.db")); err != nil {
+		return err
+	}
+	if d.images, err = image.Open(image.Config{Dir: imageDir, Bootstrap: runtime.Python()}); err != nil {
+		return err
+	}
+	if d.snapshots, err = snapshot.NewStore(filepath.Join(state, "snapshots"), filepath.Join(state, "quarantine")); err != nil {
+		return err
+	}
+	d.logs = newLogs(filepath.Join(state, "logs"))
+	return d.sweep()
+}
+
+// prepare finds the VMM and its accelerator and makes the pool.
+func (d *Daemon) prepare(ctx context.Context, state string, cfg Config) (err error) {
+	if d.accel, err = d.accelerate(ctx, filepath.Join(state, "accelerator.json"), cfg.Accelerator); err != nil {
+		return err
+	}
+	driver, err := qemu.New(ctx, d.accel.Accelerator)
+	if err != nil {
+		return err
+	}
+	d.starter = &instance.Starter{
+		Driver: driver, Snapshots: d.snapshots, Images: d.images, Limits: workingset.DefaultLimits(),
+		BootTimeout: bootTimeout, RestoreTimeout: restoreTimeout, OnLog: d.logs.add,
+	}
+	d.pool = instance.NewPool(instance.PoolLimits{Idle: cfg.IdleTimeout, Total: cfg.MaxInstances, PerFunction: cfg.MaxPerFunction})
+	return nil
+}
+
+// sweep removes the snapshots that no version refers to, as a kill between
+// publishing and activating leaves them.
+func (d *Daemon) sweep() error {
+	ids, err := d.snapshots.IDs()
+	if err != nil {
+		return err
+	}
+	versions, err := d.registry.List()
+	if err != nil {
+		return err
+	}
+	used := map[string]bool{}
+	for _, v := range versions {
+		used[v.Snapshot] = true
+	}
+	for _, id := range ids {
+		if used[id] {
+			continue
+		}
+		if err := d.snapshots.Remove(id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Accelerator says in one line what executes the guests, and why.
+func (d *Daemon) Accelerator() string { return d.accel.String() }
+
+var errStopping = thaw.Errorf(thaw.CodeUnavailable, "the daemon is stopping")
+
+// begin admits a request. Its context ends with the caller's, or when Close
+// runs out of patience; the caller calls end when the request is done.
+func (d *Daemon) begin(ctx context.Context) (_ context.Context, end func(), err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closing {
+		return nil, nil, errStopping
+	}
+	d.requests.Add(1)
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(d.ctx, func() { cancel(context.Cause(d.ctx)) })
+	return ctx, func() {
+		stop()
+		cancel(nil)
+		d.requests.Done()
+	}, nil
+}
+
+// Close refuses new requests, lets those under way finish until ctx ends, then
+// ends all VMs and background work and releases everything.
+func (d *Daemon) Close(ctx context.Context) error {
+	d.mu.Lock()
+	d.closing = true
+	d.mu.Unlock()
+	idle := make(chan struct{})
+	go func() { d.requests.Wait(); close(idle) }()
+	select {
+	case <-idle:
+	case <-ctx.Done():
+	}
+	d.cancel(errStopping)
+	<-idle
+	return d.release()
+}
+
+// release gives back whatever New had got hold of.
+func (d *Daemon) release() error {
+	d.background.Wait()
+	if d.pool != nil {
+		d.pool.Close()
+	}
+	var errs []error
+	if d.logs != nil {
+		errs = append(errs, d.logs.Close())
+	}
+	if d.registry != nil {
+		errs = append(errs, d.registry.Close())
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("close the daemon: %w", err)
+	}
+	return nil
+}
+
+// keyedMutex is one mutex per key. The zero value is ready.
+type keyedMutex struct {
+	mu   sync.Mutex
+	held map[string]bool
+}
+
+// tryLock takes key's lock unless it is held.
+func (k *keyedMutex) tryLock(key string) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.held[key] {
+		return false
+	}
+	if k.held == nil {
+		k.held = map[string]bool{}
+	}
+	k.held[key] = true
+	return true
+}
+
+func (k *keyedMutex) unlock(key string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.held, key)
+}

@@ -1,0 +1,158 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"thaw"
+	"thaw/instance"
+)
+
+// Deploy makes the next version of the function called name out of code, a tar
+// stream, and makes it the one that serves. Until then, and after any error,
+// the previous version serves. events is told of each step, from one goroutine.
+func (d *Daemon) Deploy(ctx context.Context, name string, s thaw.Settings, code io.Reader, events func(thaw.DeployEvent)) (v thaw.Version, err error) {
+	ctx, end, err := d.begin(ctx)
+	if err != nil {
+		return v, err
+	}
+	defer end()
+	s = s.WithDefaults()
+	if err := errors.Join(thaw.CheckName(name), s.Validate()); err != nil {
+		return v, err
+	}
+	if !d.deploys.tryLock(name) {
+		return v, thaw.Errorf(thaw.CodeConflict, "function %s is being deployed already: wait for that to end", name)
+	}
+	defer d.deploys.unlock(name)
+	p := &progress{events: events}
+	if v, err = d.build(ctx, name, s, code, p); err != nil {
+		return v, err
+	}
+	if err := d.makeSnapshot(ctx, &v, p); err != nil {
+		return v, err
+	}
+	return v, d.activate(v, p)
+}
+
+// build makes the images of a new version.
+func (d *Daemon) build(ctx context.Context, name string, s thaw.Settings, code io.Reader, p *progress) (v thaw.Version, err error) {
+	done := p.step("image")
+	disk, err := d.images.Code(ctx, code, s)
+	if err != nil {
+		return v, err
+	}
+	base, err := d.images.Base(ctx, s.Runtime, p.say)
+	if err != nil {
+		return v, err
+	}
+	number, err := d.registry.NextVersion(name)
+	if err != nil {
+		return v, err
+	}
+	v = thaw.Version{Function: name, Number: number, Settings: s, Images: base.Images(disk.Key), CodeBytes: disk.Bytes, Created: time.Now().UTC()}
+	done(fmt.Sprintf("kernel, root and code disks are ready (code: %d KiB)", disk.Bytes>>10))
+	return v, nil
+}
+
+// makeSnapshot takes v's snapshot and proves it by one restore. A snapshot that
+// cannot be restored is put in quarantine, and v is served by booting.
+func (d *Daemon) makeSnapshot(ctx context.Context, v *thaw.Version, p *progress) error {
+	m, err := d.starter.Snapshot(ctx, *v, p.step)
+	if err != nil {
+		return err
+	}
+	v.Snapshot = m.ID
+	done := p.step("verify")
+	took, err := d.tryRestore(ctx, *v)
+	if ctx.Err() != nil {
+		return errors.Join(context.Cause(ctx), d.snapshots.Remove(m.ID))
+	}
+	if err != nil {
+		v.Snapshot, v.Problem = "", fmt.Sprintf("its snapshot could not be restored: %v", err)
+		d.log.Error("snapshot is put in quarantine", "function", v.Function, "version", v.Number, "snapshot", m.ID, "error", err)
+		done("FAILED, every start will be a boot: " + err.Error())
+		return d.snapshots.Quarantine(m.ID, err)
+	}
+	done(fmt.Sprintf("restored in %d ms, clock, entropy and identity are right", took.Milliseconds()))
+	return nil
+}
+
+func (d *Daemon) tryRestore(ctx context.Context, v thaw.Version) (time.Duration, error) {
+	start := time.Now()
+	in, err := d.starter.Restore(ctx, v, thaw.PolicyVanilla, instance.NewTimeline())
+	if err != nil {
+		return 0, err
+	}
+	took := time.Since(start)
+	in.Close()
+	return took, nil
+}
+
+// activate makes v the version that serves and retires the ones before.
+func (d *Daemon) activate(v thaw.Version, p *progress) error {
+	done := p.step("activate")
+	if err := d.registry.Put(v); err != nil {
+		return errors.Join(err, d.removeSnapshot(v))
+	}
+	d.pool.Retire(v.Function, v.Number-1)
+	if err := d.forgetOlder(v); err != nil {
+		return err
+	}
+	done(fmt.Sprintf("version %d serves", v.Number))
+	return nil
+}
+
+// forgetOlder gives back the disk space of the versions before v: only the
+// newest one can be invoked.
+func (d *Daemon) forgetOlder(v thaw.Version) error {
+	all, err := d.registry.Versions(v.Function)
+	if err != nil {
+		return err
+	}
+	for _, old := range all {
+		if old.Number >= v.Number || old.Snapshot == "" {
+			continue
+		}
+		if err := d.removeSnapshot(old); err != nil {
+			return err
+		}
+		err := d.registry.Update(old.Function, old.Number, func(v *thaw.Version) error {
+			v.Snapshot, v.Problem = "", "superseded"
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *Daemon) removeSnapshot(v thaw.Version) error {
+	if v.Snapshot == "" {
+		return nil
+	}
+	return d.snapshots.Remove(v.Snapshot)
+}
+
+// progress tells a deploy's steps and how long they took.
+type progress struct {
+	events func(thaw.DeployEvent)
+	name   string
+}
+
+// step begins a step; what it returns ends it.
+func (p *progress) step(name string) func(message string) {
+	start := time.Now()
+	p.name = name
+	p.events(thaw.DeployEvent{Step: name})
+	return func(message string) {
+		p.events(thaw.DeployEvent{Step: name, Message: message, DurationMS: float64(time.Since(start).Microseconds()) / 1e3})
+	}
+}
+
+// say reports something within the step under way.
+func (p *progress) say(message string) { p.events(thaw.DeployEvent{Step: p.name, Message: message}) }

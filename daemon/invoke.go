@@ -1,0 +1,167 @@
+package daemon
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"time"
+
+	"thaw"
+	"thaw/agent"
+	"thaw/instance"
+	"thaw/snapshot"
+)
+
+// Invoke runs a function once, on an idle instance or on a new one.
+func (d *Daemon) Invoke(ctx context.Context, r thaw.InvokeRequest) (thaw.Reply, error) {
+	start := time.Now()
+	ctx, end, err := d.begin(ctx)
+	if err != nil {
+		return thaw.Reply{}, err
+	}
+	defer end()
+	policy, err := thaw.ParsePolicy(string(r.Policy))
+	if err != nil {
+		return thaw.Reply{}, err
+	}
+	if len(r.Payload) > thaw.MaxPayload {
+		return thaw.Reply{}, thaw.Errorf(thaw.CodeTooLarge, "request body is %d bytes: at most %d are allowed", len(r.Payload), thaw.MaxPayload)
+	}
+	v, err := d.registry.Get(r.Function)
+	if err != nil {
+		return thaw.Reply{}, err
+	}
+	lease, err := d.pool.Acquire(v, r.Cold)
+	if err != nil {
+		return thaw.Reply{}, err
+	}
+	call := &call{daemon: d, version: v, lease: lease, timeline: instance.NewTimeline(), record: thaw.Invocation{
+		ID: newRequestID(), Function: v.Function, Version: v.Number, Time: start.UTC(),
+	}}
+	payload, err := call.run(ctx, policy, r.Payload)
+	call.record.DurationMS = float64(time.Since(start).Microseconds()) / 1e3
+	call.record.PhasesMS = call.timeline.Milliseconds()
+	if err != nil {
+		return thaw.Reply{}, err
+	}
+	d.history.add(call.record)
+	return thaw.Reply{Payload: payload, Invocation: call.record}, nil
+}
+
+// newRequestID returns a UUID, version 4, as Lambda's request ids are.
+func newRequestID() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	s := hex.EncodeToString(b[:])
+	return s[:8] + "-" + s[8:12] + "-" + s[12:16] + "-" + s[16:20] + "-" + s[20:]
+}
+
+// call is one invocation on its way.
+type call struct {
+	daemon   *Daemon
+	version  thaw.Version
+	lease    *instance.Lease
+	timeline *instance.Timeline
+	record   thaw.Invocation
+}
+
+// run gets an instance, invokes it and gives it back.
+func (c *call) run(ctx context.Context, policy thaw.Policy, payload []byte) (reply []byte, err error) {
+	keep := false
+	defer func() { c.daemon.pool.Release(c.lease, keep) }()
+	in := c.lease.Instance()
+	if in == nil {
+		if in, err = c.daemon.start(ctx, c.version, policy, c.timeline); err != nil {
+			return nil, err
+		}
+		c.daemon.pool.Fill(c.lease, in)
+		c.record.Start, c.record.Reason = in.Start, in.Reason
+	} else {
+		c.record.Start = thaw.StartWarm
+	}
+	c.record.Instance, c.record.Policy = in.ID, in.Policy
+	usage := in.Meter(c.record.Start == thaw.StartWarm)
+	var result agent.Result
+	err = c.timeline.Phase(thaw.PhaseInvoke, func() error {
+		result, err = in.Invoke(ctx, c.record.ID, payload)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	usage.Fill(&c.record)
+	c.learn(in)
+	c.record.FunctionError = result.FunctionError
+	keep = !result.Finished
+	return result.Payload, nil
+}
+
+// learn ends a recording with the invocation that it was for and publishes it
+// in the background.
+func (c *call) learn(in *instance.Instance) {
+	m, set, ok := in.StopRecording()
+	if !ok {
+		return
+	}
+	c.record.PagesRecorded = int64(len(set.Touches))
+	d := c.daemon
+	d.background.Go(func() {
+		log := d.log.With("function", c.version.Function, "version", c.version.Number, "pages", len(set.Touches))
+		if err := d.snapshots.PublishWorkingSet(m, set); err != nil {
+			log.Error("working set could not be published", "error", err)
+			return
+		}
+		log.Info("working set recorded", "recording", set.Bound.String())
+	})
+}
+
+// start makes an instance by policy. A snapshot that cannot be used does not
+// fail the request: the function boots, and the reason is in the record.
+func (d *Daemon) start(ctx context.Context, v thaw.Version, policy thaw.Policy, t *instance.Timeline) (*instance.Instance, error) {
+	reason := ""
+	if policy != thaw.PolicyBoot {
+		if v.Snapshot == "" {
+			reason = "the version has no snapshot: " + v.Problem
+		} else {
+			in, err := d.starter.Restore(ctx, v, policy, t)
+			if err == nil || ctx.Err() != nil {
+				return in, err
+			}
+			reason = fmt.Sprintf("restore failed: %v", err)
+			d.giveUp(v, err)
+		}
+		d.log.Warn("booting instead of restoring", "function", v.Function, "version", v.Number, "reason", reason)
+		d.rebuild(v)
+	}
+	in, err := d.starter.Boot(ctx, v, t)
+	if in != nil {
+		in.Reason = reason
+	}
+	return in, err
+}
+
+// giveUp takes a snapshot that is corrupt or does not fit out of use. Any other
+// reason may be gone next time.
+func (d *Daemon) giveUp(v thaw.Version, reason error) {
+	var err error
+	switch {
+	case errors.Is(reason, snapshot.ErrCorrupt):
+		err = d.snapshots.Quarantine(v.Snapshot, reason)
+	case errors.Is(reason, snapshot.ErrStale):
+		err = d.snapshots.Remove(v.Snapshot)
+	default:
+		return
+	}
+	err = errors.Join(err, d.registry.Update(v.Function, v.Number, func(u *thaw.Version) error {
+		if u.Snapshot == v.Snapshot {
+			u.Snapshot, u.Problem = "", reason.Error()
+		}
+		return nil
+	}))
+	if err != nil {
+		d.log.Error("snapshot could not be taken out of use", "function", v.Function, "version", v.Number, "error", err)
+	}
+}

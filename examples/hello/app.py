@@ -1,0 +1,64 @@
+"""A greeting, and the answer to a question that snapshots raise: who am I?
+
+    {"name": "Ada"}   ->  {"message": "Hello, Ada!"}
+    {"who": true}     ->  what must differ between clones of one snapshot
+
+What is imported and computed out here runs once, when the function is deployed:
+it is in the snapshot, and every start after that finds it done.
+"""
+
+import datetime
+import decimal
+import email.message
+import hashlib
+import json
+import os
+import random
+import sqlite3
+import time
+import urllib.parse
+import uuid
+
+INSTANCE_ID = "/run/thaw/instance-id"
+
+# A little work worth keeping: a table to look greetings up in.
+db = sqlite3.connect(":memory:", check_same_thread=False)
+db.execute("create table greeting (language text primary key, word text)")
+db.executemany(
+    "insert into greeting values (?, ?)",
+    [("en", "Hello"), ("de", "Hallo"), ("fr", "Bonjour"), ("es", "Hola"), ("it", "Ciao")],
+)
+
+
+def handler(event, context):
+    if not isinstance(event, dict):
+        event = {}
+    if event.get("who"):
+        return who()
+    name = str(event.get("name", "world"))
+    return {"message": f"{greeting(event.get('language', 'en'))}, {name}!"}
+
+
+def greeting(language):
+    row = db.execute("select word from greeting where language = ?", (str(language),)).fetchone()
+    return row[0] if row else "Hello"
+
+
+def who():
+    """Everything here is made now, after the start: no two clones may agree."""
+    return {
+        "instance": read(INSTANCE_ID),
+        "uuid": str(uuid.uuid4()),
+        "random": os.urandom(16).hex(),
+        "random_module": random.random(),
+        "time": datetime.datetime.now(datetime.timezone.utc).isoformat(),
+        "monotonic": time.monotonic(),
+    }
+
+
+def read(path):
+    try:
+        with open(path, encoding="ascii") as f:
+            return f.read().strip()
+    except OSError:
+        return None

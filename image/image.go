@@ -1,0 +1,250 @@
+// Package image makes everything a guest boots from: a kernel that boots by
+// PVH, an initramfs that holds the guest agent and the modules it loads, a
+// read-only root disk for each runtime and a read-only code disk for each
+// function. Each is built once, kept under a content key and shared by every
+// function that asks for the same.
+//
+// Kernel and Python come from the packages of the machine's own Debian, through
+// its own apt configuration.
+//
+// A build happens in a folder called tmp-* beside the result, which is synced
+// and renamed when it is complete: a half-built image never has the name of a
+// whole one. A build that was killed leaves its tmp-* behind; the next [Open]
+// keeps the packages it had downloaded and removes the rest.
+package image
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+
+	"golang.org/x/sync/singleflight"
+
+	"thaw"
+)
+
+// formatVersion is part of every key: raise it when a builder changes what it
+// makes from the same input.
+const formatVersion = "1"
+
+//go:embed embedded
+var embedded embed.FS
+
+// Config says where a store is and what goes into its images.
+type Config struct {
+	// Dir is the store's folder; Open makes it.
+	Dir string
+	// Agent is the guest's /init. Nil means the agent this program was built
+	// with.
+	Agent []byte
+	// Bootstrap is the Python program that runs a python3 function, placed at
+	// /var/runtime/bootstrap.py.
+	Bootstrap []byte
+}
+
+// Store keeps images in one folder. It is safe for concurrent use: two callers
+// who need the same image share one build. The folder belongs to one process at
+// a time, which the caller ensures.
+type Store struct {
+	dir       string
+	agent     []byte
+	bootstrap []byte
+	flights   singleflight.Group
+
+	mu    sync.Mutex
+	erofs string // see erofsVersion
+}
+
+// Disk is one image file.
+type Disk struct {
+	// Key names the content: equal keys mean equal content.
+	Key string
+	// Path is absolute.
+	Path  string
+	Bytes int64
+}
+
+// Base is what the functions of one runtime share.
+type Base struct {
+	Kernel    Disk
+	Initramfs Disk
+	Root      Disk
+}
+
+// Images returns the keys of b together with the key of a code disk.
+func (b Base) Images(code string) thaw.Images {
+	return thaw.Images{Kernel: b.Kernel.Key, Initramfs: b.Initramfs.Key, Root: b.Root.Key, Code: code}
+}
+
+// Progress receives one line of text per step of a build and at least one every
+// two seconds while something is downloaded. It is called from one goroutine at
+// a time. Nil is allowed.
+type Progress func(msg string)
+
+// serial keeps the promise that p is called by one goroutine at a time.
+func (p Progress) serial() Progress {
+	if p == nil {
+		return nil
+	}
+	var mu sync.Mutex
+	return func(msg string) {
+		mu.Lock()
+		defer mu.Unlock()
+		p(msg)
+	}
+}
+
+func (p Progress) say(format string, args ...any) {
+	if p != nil {
+		p(fmt.Sprintf(format, args...))
+	}
+}
+
+// Open makes the store's folder if needed and clears what killed builds left.
+func Open(cfg Config) (*Store, error) {
+	dir, err := filepath.Abs(cfg.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("resolve image folder: %w", err)
+	}
+	s := &Store{dir: dir, agent: cfg.Agent, bootstrap: cfg.Bootstrap}
+	if s.agent == nil {
+		if s.agent, err = embeddedAgent(); err != nil {
+			return nil, err
+		}
+	}
+	if err := os.MkdirAll(s.cacheDir(), 0o755); err != nil {
+		return nil, diskError("make image folder", err)
+	}
+	return s, s.sweep()
+}
+
+// embeddedAgent returns nil when this program was built without an agent.
+func embeddedAgent() ([]byte, error) {
+	b, err := embedded.ReadFile("embedded/thaw-agent")
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return b, err
+}
+
+// Base returns the kernel, initramfs and root disk of a runtime and builds what
+// is missing, which takes about a minute and a download the first time. It
+// returns a [thaw.CodeUnavailable] error when the machine lacks something.
+// Cancelling ctx ends the child processes and removes the unfinished build.
+func (s *Store) Base(ctx context.Context, rt thaw.Runtime, progress Progress) (Base, error) {
+	var b Base
+	if len(s.agent) == 0 {
+		return b, thaw.Errorf(thaw.CodeUnavailable, "this build holds no guest agent: build with `make build`")
+	}
+	progress = progress.serial()
+	k, err := s.kernel(ctx, progress)
+	if err != nil {
+		return b, err
+	}
+	if b.Kernel, err = k.disk(); err != nil {
+		return b, err
+	}
+	if b.Initramfs, err = s.initramfs(ctx, k); err != nil {
+		return b, err
+	}
+	b.Root, err = s.root(ctx, rt, progress)
+	return b, err
+}
+
+// Files are the paths of the images of one version.
+type Files struct {
+	Kernel, Initramfs, Root, Code string
+}
+
+var keyRule = regexp.MustCompile(`^[0-9a-f]{64}$`)
+
+// Files returns where the images with the given keys are, or a
+// [thaw.CodeNotFound] error that names the first one that is gone.
+func (s *Store) Files(im thaw.Images) (Files, error) {
+	f := Files{
+		Kernel:    filepath.Join(s.path(kindKernel, im.Kernel), vmlinuxName),
+		Initramfs: s.path(kindInitramfs, im.Initramfs),
+		Root:      s.path(kindRoot, im.Root),
+		Code:      s.path(kindCode, im.Code),
+	}
+	for _, c := range []struct{ what, key, path string }{
+		{"kernel", im.Kernel, f.Kernel},
+		{"initramfs", im.Initramfs, f.Initramfs},
+		{"root disk", im.Root, f.Root},
+		{"code disk", im.Code, f.Code},
+	} {
+		if !keyRule.MatchString(c.key) {
+			return Files{}, thaw.Errorf(thaw.CodeNotFound, "the %s has no valid key %q: deploy the function again", c.what, c.key)
+		}
+		if _, err := os.Stat(c.path); err != nil {
+			return Files{}, thaw.Errorf(thaw.CodeNotFound, "the %s is gone: deploy the function again: %w", c.what, err)
+		}
+	}
+	return f, nil
+}
+
+// The kinds of image. Each is a prefix of a name in the store's folder.
+const (
+	kindKernel    = "kernel"
+	kindInitramfs = "initramfs"
+	kindRoot      = "root"
+	kindCode      = "code"
+	kindPython    = "python"
+)
+
+// suffixes give the name of each kind its ending.
+func suffix(kind string) string {
+	switch kind {
+	case kindInitramfs:
+		return ".cpio"
+	case kindRoot, kindCode:
+		return ".erofs"
+	}
+	return ""
+}
+
+func (s *Store) path(kind, key string) string {
+	return filepath.Join(s.dir, kind+"-"+key+suffix(kind))
+}
+
+func (s *Store) cacheDir() string { return filepath.Join(s.dir, "cache") }
+
+// Prune removes the images whose key keep does not want, and reports how many
+// bytes that freed. The kernel in use and the packages it came from stay. The
+// caller must know of every key that [Store.Base] and [Store.Code] returned, or
+// not call it meanwhile.
+func (s *Store) Prune(keep func(key string) bool) (freed int64, err error) {
+	entries, err := os.ReadDir(s.dir)
+	if err != nil {
+		return 0, fmt.Errorf("list images: %w", err)
+	}
+	current := s.currentKernel()
+	for _, e := range entries {
+		kind, key, ok := parseName(e.Name())
+		if !ok || kind == kindPython || key == current || keep(key) {
+			continue
+		}
+		n, rerr := removeTree(filepath.Join(s.dir, e.Name()))
+		freed += n
+		err = errors.Join(err, rerr)
+	}
+	return freed, err
+}
+
+// parseName is the inverse of path.
+func parseName(name string) (kind, key string, ok bool) {
+	kind, rest, found := strings.Cut(name, "-")
+	if !found {
+		return "", "", false
+	}
+	key = strings.TrimSuffix(rest, suffix(kind))
+	ok = keyRule.MatchString(key) && kind+"-"+key+suffix(kind) == name
+	return kind, key, ok
+}

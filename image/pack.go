@@ -1,0 +1,170 @@
+package image
+
+import (
+	"archive/tar"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"thaw"
+)
+
+// packed is an entry that goes into the tar.
+type packed struct {
+	name string
+	info fs.FileInfo
+	link string
+}
+
+// Pack writes the folder dir to w as a tar stream for [Store.Code]: in a fixed
+// order and without owners and times, so that the same folder gives the same
+// bytes. It leaves out .git, __pycache__ and the like, never follows a link, and
+// looks at everything before it writes the first byte: a folder over the limits
+// or with an entry that is not allowed gives a [thaw.CodeInvalid] or
+// [thaw.CodeTooLarge] error.
+func Pack(dir string, w io.Writer) (err error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return thaw.Errorf(thaw.CodeInvalid, "cannot open the code folder: %w", err)
+	}
+	defer func() { err = errors.Join(err, root.Close()) }()
+	entries, err := survey(root)
+	if err != nil {
+		return err
+	}
+	tw := tar.NewWriter(w)
+	for _, e := range entries {
+		if err := e.write(root, tw); err != nil {
+			return fmt.Errorf("pack %s: %w", e.name, err)
+		}
+	}
+	if err := tw.Close(); err != nil {
+		return fmt.Errorf("pack code: %w", err)
+	}
+	return nil
+}
+
+// leftOut reports names that are never part of a function.
+func leftOut(name string) bool {
+	switch name {
+	case ".git", ".hg", ".svn", "__pycache__", ".venv", ".mypy_cache", ".pytest_cache", ".DS_Store":
+		return true
+	}
+	return false
+}
+
+// survey lists what to pack, in the order of the walk, which is by name.
+func survey(root *os.Root) ([]packed, error) {
+	var entries []packed
+	var total int64
+	err := fs.WalkDir(root.FS(), ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if name == "." {
+			return nil
+		}
+		if leftOut(d.Name()) {
+			if d.IsDir() {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		e, err := inspect(root, name, d)
+		if err != nil {
+			return err
+		}
+		if e.info.Mode().IsRegular() {
+			total += e.info.Size()
+		}
+		entries = append(entries, e)
+		return checkLimits(len(entries), total)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look at code folder: %w", err)
+	}
+	return entries, nil
+}
+
+func checkLimits(entries int, total int64) error {
+	if entries > MaxCodeEntries {
+		return thaw.Errorf(thaw.CodeTooLarge, "the code folder has more than %d files and folders: is it the right folder?", MaxCodeEntries)
+	}
+	if total > MaxCodeBytes {
+		return thaw.Errorf(thaw.CodeTooLarge, "the code folder is larger than %d MiB: leave out what the function does not need", MaxCodeBytes>>20)
+	}
+	return nil
+}
+
+// inspect refuses what cannot be on a code disk.
+func inspect(root *os.Root, name string, d fs.DirEntry) (packed, error) {
+	info, err := d.Info()
+	if err != nil {
+		return packed{}, err
+	}
+	e := packed{name: name, info: info}
+	switch info.Mode().Type() {
+	case 0, fs.ModeDir:
+		return e, nil
+	case fs.ModeSymlink:
+		e.link, err = root.Readlink(name)
+		if err != nil {
+			return packed{}, err
+		}
+		if filepath.IsAbs(e.link) || !filepath.IsLocal(path.Join(path.Dir(name), e.link)) {
+			return packed{}, thaw.Errorf(thaw.CodeInvalid, "%s is a link to %s, out of the code folder: copy the file instead", name, e.link)
+		}
+		return e, nil
+	}
+	return packed{}, thaw.Errorf(thaw.CodeInvalid, "%s is %s: only files, folders and links can be deployed", name, describeMode(info.Mode()))
+}
+
+func describeMode(m fs.FileMode) string {
+	switch {
+	case m&fs.ModeSocket != 0:
+		return "a socket"
+	case m&fs.ModeNamedPipe != 0:
+		return "a named pipe"
+	case m&fs.ModeDevice != 0:
+		return "a device"
+	}
+	return "of an unknown type"
+}
+
+func (e packed) write(root *os.Root, tw *tar.Writer) error {
+	hdr := &tar.Header{Name: e.name, Mode: 0o644, Format: tar.FormatPAX}
+	switch {
+	case e.info.IsDir():
+		hdr.Typeflag, hdr.Name, hdr.Mode = tar.TypeDir, strings.TrimSuffix(e.name, "/")+"/", 0o755
+	case e.link != "":
+		hdr.Typeflag, hdr.Linkname, hdr.Mode = tar.TypeSymlink, e.link, 0o777
+	default:
+		hdr.Typeflag, hdr.Size = tar.TypeReg, e.info.Size()
+		if e.info.Mode()&0o111 != 0 {
+			hdr.Mode = 0o755
+		}
+	}
+	if err := tw.WriteHeader(hdr); err != nil || hdr.Typeflag != tar.TypeReg {
+		return err
+	}
+	return e.copy(root, tw)
+}
+
+// copy writes exactly the size in the header, or says that the file changed.
+func (e packed) copy(root *os.Root, tw *tar.Writer) (err error) {
+	f, err := root.Open(e.name)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	n, err := io.Copy(tw, io.LimitReader(f, e.info.Size()))
+	if err == nil && n < e.info.Size() {
+		err = thaw.Errorf(thaw.CodeConflict, "the file became shorter while it was read: try again")
+	}
+	return err
+}

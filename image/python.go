@@ -1,0 +1,200 @@
+package image
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+)
+
+// pythonPlan says what the Debian tree of the python3 root disk is made of.
+type pythonPlan struct {
+	codename string
+}
+
+func planPython() (pythonPlan, error) {
+	b, err := os.ReadFile("/etc/os-release")
+	if err != nil {
+		return pythonPlan{}, fmt.Errorf("find out the Debian release: %w", err)
+	}
+	codename, err := release(string(b))
+	return pythonPlan{codename}, err
+}
+
+func (p pythonPlan) key() string {
+	args := append(p.packages(), p.excludes()...)
+	return key(append(args, formatVersion, kindPython, p.codename, compileHook)...)
+}
+
+// packages are Python with its whole standard library, and the data that parts
+// of that library look for: time zones and certificates.
+func (pythonPlan) packages() []string { return []string{"python3", "tzdata", "ca-certificates"} }
+
+// excludes are not even unpacked.
+func (pythonPlan) excludes() []string {
+	return []string{
+		"/usr/share/doc/*", "/usr/share/man/*", "/usr/share/info/*", "/usr/share/locale/*", "/usr/share/lintian/*",
+		"/usr/share/zoneinfo/right/*", "/usr/share/zoneinfo/posix/*",
+	}
+}
+
+// compileHook compiles Python's library again, in a way that does not look at
+// the time of the source (PEP 552, unchecked hash): the disk has all times 0,
+// by which an ordinary .pyc would count as stale on every import.
+const compileHook = `chroot "$1" python3 -m compileall -q -f --invalidation-mode unchecked-hash /usr/lib/python3 /usr/lib/python3.*[0-9]`
+
+// seedHook puts the packages downloaded earlier into the new root before it
+// looks for packages. They are links within one file system.
+const seedHook = `mkdir -p "$1/` + archives + `" && cp --archive --link --force "$THAW_ARCHIVES/." "$1/` + archives + `/"`
+
+// The files of the folder of a Debian tree.
+const (
+	treeName = "tree.tar"
+	sumName  = "sha256"
+)
+
+// tree is a Debian tree as a tar file, with the hash of it. It is apart from the
+// disk so that a new bootstrap does not cost a new tree, and it stays as it is
+// when Debian has newer packages, so that snapshots stay useful.
+type tree struct {
+	path, sum string
+}
+
+// python returns the Debian tree for the python3 root disk.
+func (s *Store) python(ctx context.Context, p pythonPlan, progress Progress) (tree, error) {
+	dir, err := s.build(ctx, filepath.Base(s.path(kindPython, p.key())), progress, func(ctx context.Context, tmp string) (string, error) {
+		if err := errors.Join(needRoot(), needTools("mmdebstrap", "apt-get", "apt-config", "unshare", "tar")); err != nil {
+			return "", err
+		}
+		return s.buildPython(ctx, p, tmp, progress)
+	})
+	if err != nil {
+		return tree{}, err
+	}
+	sum, err := os.ReadFile(filepath.Join(dir, sumName))
+	if err != nil {
+		return tree{}, fmt.Errorf("read hash of Debian tree: %w", err)
+	}
+	return tree{filepath.Join(dir, treeName), string(sum)}, nil
+}
+
+func (s *Store) buildPython(ctx context.Context, p pythonPlan, tmp string, progress Progress) (string, error) {
+	root, out := filepath.Join(tmp, "debian"), filepath.Join(tmp, "out")
+	if err := errors.Join(os.MkdirAll(s.archives(), 0o755), os.Mkdir(out, 0o755)); err != nil {
+		return "", err
+	}
+	// MkdirTemp makes it 0700, which keeps apt's own user out.
+	if err := os.Chmod(tmp, 0o755); err != nil {
+		return "", err
+	}
+	if err := s.debian(ctx, p, tmp, root, progress); err != nil {
+		return "", err
+	}
+	progress.say("python3: packing the tree")
+	if err := packTree(ctx, root, filepath.Join(out, treeName)); err != nil {
+		return "", err
+	}
+	return out, writeSum(filepath.Join(out, treeName), filepath.Join(out, sumName))
+}
+
+// debian runs mmdebstrap. It makes a folder and not a tar file, because it
+// removes the latter with all it has downloaded when it fails.
+func (s *Store) debian(ctx context.Context, p pythonPlan, tmp, root string, progress Progress) error {
+	args, err := p.args(ctx, tmp, root)
+	if err != nil {
+		return err
+	}
+	progress.say("python3: making a Debian %s tree with %s", p.codename, strings.Join(p.packages(), ", "))
+	var step atomic.Value
+	step.Store("starting mmdebstrap")
+	stop := heartbeat(ctx, func() { progress.say("python3: %v, %s of packages", step.Load(), downloaded(root)) })
+	defer stop()
+	c := command{
+		name: "unshare", args: append(isolate(), args...), abrupt: true,
+		env: []string{"TMPDIR=" + tmp, "THAW_ARCHIVES=" + s.archives(), "SOURCE_DATE_EPOCH=1"},
+		line: func(line string) {
+			if text, ok := strings.CutPrefix(line, "I: "); ok && interesting(text) {
+				step.Store(strings.TrimSuffix(text, "..."))
+				progress.say("python3: %s", text)
+			}
+		},
+	}
+	return c.run(ctx)
+}
+
+// packTree writes a tree as a tar file without what differs between machines
+// and times, so that the same packages give the same bytes.
+func packTree(ctx context.Context, root, file string) error {
+	args := []string{"--create", "--format=gnu", "--sort=name", "--numeric-owner", "--mtime=@1"}
+	for _, e := range []string{"dev", "proc", "sys", "run", "tmp", "etc/apt", "etc/hostname", "etc/resolv.conf", "var/cache", "var/log", "var/lib/apt"} {
+		args = append(args, "--exclude=./"+e)
+	}
+	return command{name: "tar", args: append(args, "--file", file, "--directory", root, ".")}.run(ctx)
+}
+
+// interesting picks the lines of mmdebstrap that begin a step.
+func interesting(text string) bool {
+	return strings.HasSuffix(text, "...") && !strings.HasPrefix(text, "using")
+}
+
+// isolate runs mmdebstrap in its own process and mount namespaces: when it is
+// killed, all its processes and the mounts inside the new root go with it.
+func isolate() []string {
+	return []string{"--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--", "mmdebstrap"}
+}
+
+// writeSum writes the hash of a file into another.
+func writeSum(file, sumFile string) (err error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return err
+	}
+	return os.WriteFile(sumFile, fmt.Appendf(nil, "%x", h.Sum(nil)), 0o644)
+}
+
+func (p pythonPlan) args(ctx context.Context, tmp, out string) ([]string, error) {
+	sources, err := writeSources(tmp, "/etc/apt", p.codename)
+	if err != nil {
+		return nil, err
+	}
+	opts, err := aptOptions(ctx)
+	if err != nil {
+		return nil, err
+	}
+	args := []string{
+		"--mode=root", "--variant=essential", "--format=directory", "--include=" + strings.Join(p.packages(), ","),
+		"--skip=essential/unlink,cleanup/apt/cache", "--setup-hook=" + seedHook, "--customize-hook=" + compileHook,
+	}
+	for _, e := range p.excludes() {
+		args = append(args, "--dpkgopt=path-exclude="+e)
+	}
+	for _, o := range opts {
+		args = append(args, "--aptopt="+o)
+	}
+	return append(append(args, p.codename, out), sources...), nil
+}
+
+// downloaded says how much is in the package folder of a root being built.
+func downloaded(root string) string {
+	var got int64
+	for _, where := range []string{"*.deb", "partial/*.deb"} {
+		debs, err := filepath.Glob(filepath.Join(root, archives, where))
+		if err != nil {
+			return "no number"
+		}
+		for _, d := range debs {
+			got += fileSize(d)
+		}
+	}
+	return megabytes(got)
+}

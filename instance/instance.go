@@ -1,0 +1,216 @@
+package instance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/prometheus/procfs"
+
+	"thaw"
+	"thaw/agent"
+	"thaw/restore"
+	"thaw/snapshot"
+	"thaw/vmm/qemu"
+	"thaw/workingset"
+)
+
+// Instance is a running VM of one version that serves one invocation at a
+// time. Close ends it and releases everything; an error in it ends it, too.
+type Instance struct {
+	ID      string
+	Version thaw.Version
+	Start   thaw.Start
+	Policy  thaw.Policy
+	// Reason says why Start or Policy is not what was asked for.
+	Reason  string
+	Created time.Time
+
+	vm     *qemu.VM
+	conn   *agent.Conn
+	memory *restore.Memory  // nil after a boot
+	opened *snapshot.Opened // nil after a boot
+	base   usage            // when the virtual CPU began to run
+	direct int64            // bytes read past the page cache for its start
+
+	mu    sync.Mutex
+	cause error // why it was killed, if it was
+	once  sync.Once
+}
+
+// fail kills the VM because of err, which becomes the error of whatever is
+// under way.
+func (in *Instance) fail(err error) {
+	in.mu.Lock()
+	if in.cause == nil {
+		in.cause = err
+	}
+	in.mu.Unlock()
+	in.vm.Kill()
+}
+
+// Close ends the VM. Calling it again is harmless.
+func (in *Instance) Close() {
+	in.once.Do(func() {
+		// The VM goes first: a page must never be missing while it runs.
+		if in.vm != nil {
+			in.vm.Close()
+		}
+		if in.conn != nil {
+			_ = in.conn.Close() // always nil
+		}
+		if in.memory != nil {
+			_ = in.memory.Close() // nothing is left to lose
+		}
+		if in.opened != nil {
+			_ = in.opened.Close() // read only
+		}
+	})
+}
+
+// Done is closed when the VM has ended.
+func (in *Instance) Done() <-chan struct{} { return in.vm.Done() }
+
+// PID is the VMM's process id.
+func (in *Instance) PID() int { return in.vm.PID() }
+
+// explain turns an error of the channel into what happened to the VM.
+func (in *Instance) explain(err error) error {
+	if !errors.Is(err, agent.ErrGone) {
+		return err
+	}
+	select {
+	case <-in.vm.Done():
+	case <-time.After(time.Second): // its end may be on its way
+	}
+	in.mu.Lock()
+	cause := in.cause
+	in.mu.Unlock()
+	if cause != nil {
+		return cause
+	}
+	select {
+	case <-in.vm.Done():
+		return in.vm.Exited()
+	default:
+		return err
+	}
+}
+
+// grace is how much later than the agent the host gives up on an invocation.
+const grace = 2 * time.Second
+
+// Invoke runs the function once. A [thaw.CodeInstance] error means that the
+// instance is of no further use, as does Finished in the result.
+func (in *Instance) Invoke(ctx context.Context, id string, payload []byte) (agent.Result, error) {
+	deadline := time.Now().Add(in.Version.Timeout)
+	ctx, cancel := context.WithDeadlineCause(ctx, deadline.Add(grace), errHung)
+	defer cancel()
+	result, err := in.conn.Invoke(ctx, agent.Invocation{RequestID: id, Deadline: deadline, Payload: payload})
+	if err == nil || thaw.CodeOf(err) != thaw.CodeInternal {
+		return result, err
+	}
+	return result, thaw.Errorf(thaw.CodeInstance, "instance %s failed: %w", in.ID, in.explain(err))
+}
+
+var errHung = errors.New("the guest did not answer within the function's timeout: it hangs")
+
+// Ping measures the agent's own round trip.
+func (in *Instance) Ping(ctx context.Context) (time.Duration, error) {
+	start := time.Now()
+	if err := in.conn.Ping(ctx); err != nil {
+		return 0, in.explain(err)
+	}
+	return time.Since(start), nil
+}
+
+// InjectNMI makes the guest's kernel panic, to see where it hangs.
+func (in *Instance) InjectNMI(ctx context.Context) error { return in.vm.InjectNMI(ctx) }
+
+// StopRecording ends a recording that this instance's start began.
+func (in *Instance) StopRecording() (thaw.Manifest, workingset.Set, bool) {
+	if in.memory == nil {
+		return thaw.Manifest{}, workingset.Set{}, false
+	}
+	set, ok := in.memory.StopRecording()
+	return in.opened.Manifest, set, ok
+}
+
+// usage is what a VM has cost so far.
+type usage struct {
+	faults    thaw.Faults
+	installed int64
+	read      int64
+}
+
+func (u usage) minus(o usage) usage {
+	return usage{
+		faults: thaw.Faults{
+			Trapped: u.faults.Trapped - o.faults.Trapped,
+			Major:   u.faults.Major - o.faults.Major,
+			Minor:   u.faults.Minor - o.faults.Minor,
+		},
+		installed: u.installed - o.installed,
+		read:      u.read - o.read,
+	}
+}
+
+// Meter measures what one invocation costs its VM. It begins with the VM's
+// virtual CPU when the instance was made for the invocation, else now.
+type Meter struct {
+	in   *Instance
+	from usage
+}
+
+// Meter begins to measure; warm says that the instance has served before.
+func (in *Instance) Meter(warm bool) Meter {
+	if warm {
+		return Meter{in, in.usage()}
+	}
+	return Meter{in, in.base}
+}
+
+// Fill puts what was used so far into the record.
+func (m Meter) Fill(record *thaw.Invocation) {
+	used := m.in.usage().minus(m.from)
+	record.Faults, record.PagesPrefetched, record.BytesRead = used.faults, used.installed, used.read
+}
+
+// usage reads the counters of the VMM process and of its page-fault server.
+func (in *Instance) usage() usage {
+	var u usage
+	if in.memory != nil {
+		c := in.memory.Counters()
+		u.faults.Trapped, u.installed, u.read = c.Trapped, c.Installed, c.ServerRead+in.direct
+	}
+	proc, err := procfs.NewProc(in.vm.PID())
+	if err != nil {
+		return u // it has ended
+	}
+	if stat, err := proc.Stat(); err == nil {
+		u.faults.Major, u.faults.Minor = int64(stat.MajFlt), int64(stat.MinFlt)
+	}
+	if io, err := proc.IO(); err == nil {
+		u.read += int64(io.ReadBytes)
+	}
+	return u
+}
+
+// RSS is the VMM's resident memory in bytes, 0 when it has ended.
+func (in *Instance) RSS() int64 {
+	proc, err := procfs.NewProc(in.vm.PID())
+	if err != nil {
+		return 0
+	}
+	stat, err := proc.Stat()
+	if err != nil {
+		return 0
+	}
+	return int64(stat.ResidentMemory())
+}
+
+func (in *Instance) String() string {
+	return fmt.Sprintf("%s of %s:%d", in.ID, in.Version.Function, in.Version.Number)
+}

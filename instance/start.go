@@ -1,0 +1,316 @@
+package instance
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"thaw"
+	"thaw/agent"
+	"thaw/image"
+	"thaw/plan"
+	"thaw/restore"
+	"thaw/snapshot"
+	"thaw/vmm"
+	"thaw/vmm/qemu"
+	"thaw/workingset"
+)
+
+// Starter makes instances. Its fields are set once; its methods may be called
+// concurrently.
+type Starter struct {
+	Driver    *qemu.Driver
+	Snapshots *snapshot.Store
+	Images    *image.Store
+	Limits    workingset.Limits
+	// BootTimeout bounds a boot and a function's init, RestoreTimeout a
+	// restore.
+	BootTimeout, RestoreTimeout time.Duration
+	// OnLog is given each line that a function writes. It must return soon.
+	OnLog func(thaw.LogLine)
+}
+
+// Machine is what snapshots of v made by this Starter depend on.
+func (s *Starter) Machine(v thaw.Version) thaw.Machine {
+	m := s.Driver.Machine()
+	m.Kernel = v.Images.Kernel
+	return m
+}
+
+// The causes of a start that took too long.
+var (
+	errBootTimeout    = errors.New("the guest did not boot in time")
+	errRestoreTimeout = errors.New("the guest did not come back from its snapshot in time")
+)
+
+// Boot makes an instance of v by booting it. Phases go to t. A function that
+// fails to start is a [thaw.CodeFunction] error, anything else a
+// [thaw.CodeInstance] one.
+func (s *Starter) Boot(ctx context.Context, v thaw.Version, t *Timeline) (*Instance, error) {
+	in := s.newInstance(v, thaw.StartBoot, thaw.PolicyBoot)
+	ctx, cancel := context.WithTimeoutCause(ctx, s.BootTimeout, errBootTimeout)
+	defer cancel()
+	if err := s.boot(ctx, in, bootOptions{}, t); err != nil {
+		return nil, in.abandon(err)
+	}
+	return in, nil
+}
+
+func (s *Starter) newInstance(v thaw.Version, start thaw.Start, policy thaw.Policy) *Instance {
+	return &Instance{ID: newID(), Version: v, Start: start, Policy: policy, Created: time.Now()}
+}
+
+// newID is also a host name in the guest.
+func newID() string { return "i-" + strings.ToLower(rand.Text()[:16]) }
+
+// abandon closes an instance whose start failed.
+func (in *Instance) abandon(err error) error {
+	if in.vm != nil {
+		err = in.explain(err)
+	}
+	in.Close()
+	if thaw.CodeOf(err) != thaw.CodeInternal {
+		return err
+	}
+	return thaw.Errorf(thaw.CodeInstance, "start of instance %s failed: %w", in, err)
+}
+
+// bootOptions tell a boot for a snapshot from one that serves.
+type bootOptions struct {
+	draft *snapshot.Draft
+}
+
+// boot fills in a new instance: a guest whose function waits for work.
+func (s *Starter) boot(ctx context.Context, in *Instance, o bootOptions, t *Timeline) error {
+	g, err := s.guest(in.Version)
+	if err != nil {
+		return err
+	}
+	err = t.Phase(thaw.PhaseVMM, func() (err error) {
+		if o.draft != nil {
+			in.vm, err = s.Driver.Boot(ctx, g, o.draft.Memory)
+		} else {
+			in.vm, err = s.Driver.Boot(ctx, g, nil)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if err := t.Phase(thaw.PhaseBoot, func() error { return s.run(ctx, in) }); err != nil {
+		return err
+	}
+	if err := t.Phase(thaw.PhaseResume, func() error { return in.resume(ctx, false) }); err != nil {
+		return err
+	}
+	return t.Phase(thaw.PhaseInit, func() error {
+		return in.conn.Init(ctx, agent.Function{
+			Name: in.Version.Function, Version: in.Version.Number, Settings: in.Version.Settings, SnapStart: o.draft != nil,
+		})
+	})
+}
+
+// guest is the blueprint of v's VM.
+func (s *Starter) guest(v thaw.Version) (vmm.Guest, error) {
+	f, err := s.Images.Files(v.Images)
+	if err != nil {
+		return vmm.Guest{}, err
+	}
+	return vmm.Guest{Kernel: f.Kernel, Initramfs: f.Initramfs, MemoryBytes: v.MemoryBytes, Disks: []string{f.Root, f.Code}}, nil
+}
+
+// run starts the virtual CPU and waits for the agent.
+func (s *Starter) run(ctx context.Context, in *Instance) error {
+	in.conn = agent.NewConn(in.vm.Channel(), s.logger(in))
+	// What the VMM did before is its own, but what was trapped, installed and
+	// read is all for the guest.
+	in.base = usage{faults: in.usage().faults}
+	in.base.faults.Trapped = 0
+	if err := in.vm.Cont(ctx); err != nil {
+		return err
+	}
+	return in.conn.Sync(ctx)
+}
+
+func (in *Instance) resume(ctx context.Context, restored bool) error {
+	_, err := in.conn.Resume(ctx, agent.Identity{InstanceID: in.ID, Restored: restored})
+	return err
+}
+
+func (s *Starter) logger(in *Instance) func(agent.Log) {
+	return func(l agent.Log) {
+		s.OnLog(thaw.LogLine{
+			Time: l.Time, Function: in.Version.Function, Instance: in.ID,
+			RequestID: l.RequestID, Stream: l.Stream, Text: l.Text,
+		})
+	}
+}
+
+// Restore makes an instance of v out of its snapshot by policy. Besides the
+// errors of Boot, it returns one that wraps [snapshot.ErrCorrupt] or
+// [snapshot.ErrStale] when the snapshot cannot be used.
+func (s *Starter) Restore(ctx context.Context, v thaw.Version, policy thaw.Policy, t *Timeline) (*Instance, error) {
+	in := s.newInstance(v, thaw.StartCold, policy)
+	ctx, cancel := context.WithTimeoutCause(ctx, s.RestoreTimeout, errRestoreTimeout)
+	defer cancel()
+	if err := s.restore(ctx, in, t); err != nil {
+		return nil, in.abandon(err)
+	}
+	return in, nil
+}
+
+func (s *Starter) restore(ctx context.Context, in *Instance, t *Timeline) error {
+	set, err := s.gather(ctx, in, t)
+	if err != nil {
+		return err
+	}
+	if err := t.Phase(thaw.PhaseLayout, func() error { return s.layout(ctx, in, set) }); err != nil {
+		return err
+	}
+	s.serve(in, set, t)
+	if err := t.Phase(thaw.PhaseState, func() error { return in.vm.LoadState(ctx, in.opened.State) }); err != nil {
+		return err
+	}
+	return t.Phase(thaw.PhaseResume, func() error {
+		if err := s.run(ctx, in); err != nil {
+			return err
+		}
+		return in.resume(ctx, true)
+	})
+}
+
+// gather does side by side what needs nothing of each other: starting a VMM,
+// verifying the snapshot, reading the working set.
+func (s *Starter) gather(ctx context.Context, in *Instance, t *Timeline) (set *workingset.File, err error) {
+	g, err := s.guest(in.Version)
+	if err != nil {
+		return nil, err
+	}
+	m, err := s.Snapshots.Manifest(in.Version.Snapshot)
+	if err != nil {
+		return nil, err
+	}
+	var work errgroup.Group
+	work.Go(func() error {
+		return t.Phase(thaw.PhaseVMM, func() (err error) { in.vm, err = s.Driver.Restore(ctx, g); return err })
+	})
+	work.Go(func() error {
+		return t.Phase(thaw.PhasePlan, func() (err error) {
+			in.opened, err = s.Snapshots.Open(m.ID, s.Machine(in.Version))
+			return err
+		})
+	})
+	if in.Policy == thaw.PolicyReap {
+		work.Go(func() error {
+			return t.Phase(thaw.PhasePrefetch, func() (err error) { set, err = s.workingSet(in, m); return err })
+		})
+	}
+	return set, work.Wait()
+}
+
+// workingSet returns nil when there is none to trust: then this restore records
+// it anew.
+func (s *Starter) workingSet(in *Instance, m thaw.Manifest) (*workingset.File, error) {
+	set, err := s.Snapshots.WorkingSet(m)
+	switch {
+	case err == nil:
+		in.direct = workingset.Size(len(set.Touches))
+		return set, nil
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil
+	case errors.Is(err, workingset.ErrCorrupt):
+		in.Reason = fmt.Sprintf("its working set was put in quarantine and is recorded again: %v", err)
+		return nil, s.Snapshots.QuarantineWorkingSet(m.ID, err)
+	}
+	return nil, err
+}
+
+// layout arranges guest memory in the VMM that waits for its state.
+func (s *Starter) layout(ctx context.Context, in *Instance, f *workingset.File) error {
+	var set *workingset.Set
+	if f != nil {
+		set = &f.Set
+	}
+	p, err := plan.New(in.Policy, in.opened.Manifest, set)
+	if err != nil {
+		return err
+	}
+	base, err := in.vm.GuestMemory(in.opened.MemoryBytes)
+	if err != nil {
+		return err
+	}
+	in.memory, err = restore.Map(ctx, in.vm, base, p, in.opened.Memory)
+	return err
+}
+
+// serve installs the working set and answers faults beside the loading of the
+// VM's state, which raises some.
+func (s *Starter) serve(in *Instance, f *workingset.File, t *Timeline) {
+	start := time.Now()
+	installed := func() {
+		if f != nil {
+			t.Add(thaw.PhasePrefetch, time.Since(start))
+		}
+	}
+	if f == nil {
+		in.memory.Serve(nil, s.Limits, installed, in.fail)
+		return
+	}
+	in.memory.Serve(f.Pieces(), s.Limits, installed, in.fail)
+}
+
+// Snapshot boots v, lets its function start, and publishes a snapshot of it.
+// step is told what is being done and returns what to call when it is done.
+func (s *Starter) Snapshot(ctx context.Context, v thaw.Version, step func(name string) func(message string)) (m thaw.Manifest, err error) {
+	draft, err := s.Snapshots.Draft(v.MemoryBytes)
+	if err != nil {
+		return m, err
+	}
+	defer func() { err = errors.Join(err, draft.Discard()) }()
+	in := s.newInstance(v, thaw.StartBoot, thaw.PolicyBoot)
+	defer in.Close()
+	ctx, cancel := context.WithTimeoutCause(ctx, s.BootTimeout, errBootTimeout)
+	defer cancel()
+	done := step("boot")
+	t := NewTimeline()
+	if err := s.boot(ctx, in, bootOptions{draft}, t); err != nil {
+		return m, in.abandon(err)
+	}
+	done(fmt.Sprintf("guest up in %.1f s, function ready after %.1f s more", sum(t, thaw.PhaseVMM, thaw.PhaseBoot)/1e3, sum(t, thaw.PhaseInit)/1e3))
+	done = step("snapshot")
+	if err := in.freeze(ctx, draft); err != nil {
+		return m, in.abandon(err)
+	}
+	if m, err = draft.Publish(s.Machine(v), v.Images); err != nil {
+		return m, err
+	}
+	done(fmt.Sprintf("%d MiB of %d MiB guest memory are in use", m.NonZeroPages*thaw.PageSize>>20, m.MemoryBytes>>20))
+	return m, nil
+}
+
+func sum(t *Timeline, names ...string) (ms float64) {
+	phases := t.Milliseconds()
+	for _, n := range names {
+		ms += phases[n]
+	}
+	return ms
+}
+
+// freeze quiesces the guest, saves its state and ends its VM, the last one who
+// could write to the draft's files.
+func (in *Instance) freeze(ctx context.Context, draft *snapshot.Draft) error {
+	if err := in.conn.Quiesce(ctx); err != nil {
+		return err
+	}
+	if err := in.vm.SaveState(ctx, draft.State); err != nil {
+		return err
+	}
+	in.Close()
+	return nil
+}

@@ -1,0 +1,248 @@
+// Package registry keeps functions and their versions in one bbolt file.
+//
+// # Layout
+//
+// The file holds three top-level buckets. Numbers are 8 bytes, big endian, so
+// that bbolt's key order is their order; values are JSON.
+//
+//	meta      "format" → "thaw registry", "schema" → "1"
+//	counters  function name → the highest version number ever given out
+//	versions  function name → bucket of: version number → thaw.Version
+//
+// A counter outlives its function: a function that is removed and deployed
+// again goes on counting, so that a number never names two different deploys.
+// Every write is one transaction, which bbolt makes durable before it returns.
+package registry
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+
+	"go.etcd.io/bbolt"
+
+	"thaw"
+)
+
+// The keys of the layout above.
+const (
+	bucketMeta     = "meta"
+	bucketCounters = "counters"
+	bucketVersions = "versions"
+	keyFormat      = "format"
+	keySchema      = "schema"
+	formatName     = "thaw registry"
+	schemaVersion  = "1"
+)
+
+// DB is an open registry. Its methods may be called from many goroutines: reads
+// see one consistent state, writes are serialised. Close it once.
+type DB struct {
+	bolt *bbolt.DB
+}
+
+// Close releases the file and its lock; it waits for running transactions.
+func (db *DB) Close() error {
+	if err := db.bolt.Close(); err != nil {
+		return fmt.Errorf("close registry: %w", err)
+	}
+	return nil
+}
+
+// NextVersion reserves the next version number of the function called name,
+// beginning with 1. The number is never given out again, whether or not a
+// version is put under it. The name must satisfy [thaw.CheckName].
+func (db *DB) NextVersion(name string) (int, error) {
+	if err := thaw.CheckName(name); err != nil {
+		return 0, err
+	}
+	var number int
+	err := db.bolt.Update(func(tx *bbolt.Tx) error {
+		counters := tx.Bucket([]byte(bucketCounters))
+		number = int(counter(counters, name)) + 1
+		return counters.Put([]byte(name), numberKey(number))
+	})
+	if err != nil {
+		return 0, fmt.Errorf("reserve version of %s: %w", name, err)
+	}
+	return number, nil
+}
+
+// Put stores a new version under its own number. A number that is taken is a
+// [thaw.CodeConflict] error: versions are immutable but for [DB.Update].
+func (db *DB) Put(v thaw.Version) error {
+	if err := thaw.CheckName(v.Function); err != nil {
+		return err
+	}
+	if v.Number < 1 {
+		return thaw.Errorf(thaw.CodeInvalid, "version number %d of %s is not valid: reserve one first", v.Number, v.Function)
+	}
+	return wrap("store version", v.Function, db.bolt.Update(func(tx *bbolt.Tx) error {
+		b, err := tx.Bucket([]byte(bucketVersions)).CreateBucketIfNotExists([]byte(v.Function))
+		if err != nil {
+			return err
+		}
+		if b.Get(numberKey(v.Number)) != nil {
+			return thaw.Errorf(thaw.CodeConflict, "version %d of function %s exists already: a version never changes, deploy again to make the next one", v.Number, v.Function)
+		}
+		if err := raiseCounter(tx, v.Function, v.Number); err != nil {
+			return err
+		}
+		return putVersion(b, v)
+	}))
+}
+
+// Get returns the newest version of the function called name, or a
+// [thaw.CodeNotFound] error.
+func (db *DB) Get(name string) (thaw.Version, error) {
+	var v thaw.Version
+	err := db.bolt.View(func(tx *bbolt.Tx) error {
+		b, err := functionBucket(tx, name)
+		if err != nil {
+			return err
+		}
+		v, err = newest(name, b)
+		return err
+	})
+	return v, wrap("read function", name, err)
+}
+
+// Versions returns every version of the function called name, oldest first, or
+// a [thaw.CodeNotFound] error.
+func (db *DB) Versions(name string) ([]thaw.Version, error) {
+	var all []thaw.Version
+	err := db.bolt.View(func(tx *bbolt.Tx) error {
+		b, err := functionBucket(tx, name)
+		if err != nil {
+			return err
+		}
+		return b.ForEach(func(k, raw []byte) error {
+			v, err := decodeVersion(name, k, raw)
+			all = append(all, v)
+			return err
+		})
+	})
+	return all, wrap("read versions of", name, err)
+}
+
+// List returns the newest version of each function, by name.
+func (db *DB) List() ([]thaw.Version, error) {
+	all := []thaw.Version{}
+	err := db.bolt.View(func(tx *bbolt.Tx) error {
+		versions := tx.Bucket([]byte(bucketVersions))
+		return versions.ForEachBucket(func(name []byte) error {
+			v, err := newest(string(name), versions.Bucket(name))
+			all = append(all, v)
+			return err
+		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list functions: %w", err)
+	}
+	return all, nil
+}
+
+// Delete removes a function with all its versions; its counter stays. A name
+// that is not there is a [thaw.CodeNotFound] error.
+func (db *DB) Delete(name string) error {
+	return wrap("delete function", name, db.bolt.Update(func(tx *bbolt.Tx) error {
+		if _, err := functionBucket(tx, name); err != nil {
+			return err
+		}
+		return tx.Bucket([]byte(bucketVersions)).DeleteBucket([]byte(name))
+	}))
+}
+
+// Update changes one version inside a transaction: change is given the stored
+// version and may alter all but its function and number. When change returns an
+// error nothing is stored and that error comes back. change must not call the
+// registry.
+func (db *DB) Update(name string, number int, change func(*thaw.Version) error) error {
+	return wrap("update version of", name, db.bolt.Update(func(tx *bbolt.Tx) error {
+		b, err := functionBucket(tx, name)
+		if err != nil {
+			return err
+		}
+		raw := b.Get(numberKey(number))
+		if raw == nil {
+			return thaw.Errorf(thaw.CodeNotFound, "function %s has no version %d", name, number)
+		}
+		v, err := decodeVersion(name, numberKey(number), raw)
+		if err != nil {
+			return err
+		}
+		if err := change(&v); err != nil {
+			return err
+		}
+		v.Function, v.Number = name, number
+		return putVersion(b, v)
+	}))
+}
+
+func functionBucket(tx *bbolt.Tx, name string) (*bbolt.Bucket, error) {
+	b := tx.Bucket([]byte(bucketVersions)).Bucket([]byte(name))
+	if b == nil {
+		return nil, thaw.Errorf(thaw.CodeNotFound, "function %q does not exist: `thaw ls` lists those that do", name)
+	}
+	return b, nil
+}
+
+func newest(name string, b *bbolt.Bucket) (thaw.Version, error) {
+	k, raw := b.Cursor().Last()
+	if k == nil {
+		return thaw.Version{}, fmt.Errorf("function %s has no versions", name)
+	}
+	return decodeVersion(name, k, raw)
+}
+
+func putVersion(b *bbolt.Bucket, v thaw.Version) error {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("encode version %d: %w", v.Number, err)
+	}
+	return b.Put(numberKey(v.Number), raw)
+}
+
+// decodeVersion reads a stored version and refuses one filed under a name or a
+// number that is not its own.
+func decodeVersion(name string, key, raw []byte) (thaw.Version, error) {
+	var v thaw.Version
+	if len(key) != 8 {
+		return v, fmt.Errorf("version key of %s is %d bytes long, not 8", name, len(key))
+	}
+	if err := json.Unmarshal(raw, &v); err != nil {
+		return thaw.Version{}, fmt.Errorf("decode version %d of %s: %w", binary.BigEndian.Uint64(key), name, err)
+	}
+	if v.Function != name || uint64(v.Number) != binary.BigEndian.Uint64(key) {
+		return thaw.Version{}, fmt.Errorf("version %d of %s is filed as %d of %s", v.Number, v.Function, binary.BigEndian.Uint64(key), name)
+	}
+	return v, nil
+}
+
+func raiseCounter(tx *bbolt.Tx, name string, number int) error {
+	counters := tx.Bucket([]byte(bucketCounters))
+	if counter(counters, name) >= uint64(number) {
+		return nil
+	}
+	return counters.Put([]byte(name), numberKey(number))
+}
+
+func counter(counters *bbolt.Bucket, name string) uint64 {
+	raw := counters.Get([]byte(name))
+	if len(raw) != 8 {
+		return 0
+	}
+	return binary.BigEndian.Uint64(raw)
+}
+
+func numberKey(number int) []byte {
+	return binary.BigEndian.AppendUint64(nil, uint64(number))
+}
+
+// wrap adds what was being done to an error that is not already fit for a user.
+func wrap(verb, name string, err error) error {
+	if err == nil || thaw.CodeOf(err) != thaw.CodeInternal {
+		return err
+	}
+	return fmt.Errorf("%s %s: %w", verb, name, err)
+}

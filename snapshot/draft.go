@@ -1,0 +1,145 @@
+package snapshot
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"thaw"
+)
+
+// Draft is a snapshot being made. Publish or Discard ends it.
+type Draft struct {
+	store  *Store
+	id     string
+	folder string
+	// Memory becomes guest memory, shared, while the snapshot is made; State
+	// receives the VMM's device state. Both are open for reading and writing.
+	Memory, State *os.File
+}
+
+// Draft begins a snapshot of a guest with memory bytes. Nothing of it can be
+// seen until it is published.
+func (s *Store) Draft(memory int64) (d *Draft, err error) {
+	d = &Draft{store: s, id: strings.ToLower(rand.Text())}
+	d.folder = filepath.Join(s.dir, draftPrefix+d.id)
+	if err := os.Mkdir(d.folder, 0o700); err != nil {
+		return nil, fmt.Errorf("begin a snapshot: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, d.Discard())
+		}
+	}()
+	if d.Memory, err = os.OpenFile(filepath.Join(d.folder, thaw.FileMemory), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600); err != nil {
+		return nil, fmt.Errorf("begin a snapshot: %w", err)
+	}
+	if d.State, err = os.OpenFile(filepath.Join(d.folder, thaw.FileState), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600); err != nil {
+		return nil, fmt.Errorf("begin a snapshot: %w", err)
+	}
+	if err := d.Memory.Truncate(memory); err != nil {
+		return nil, fmt.Errorf("size the memory file: %w", err)
+	}
+	return d, nil
+}
+
+// Discard removes the draft. After Publish it does nothing.
+func (d *Draft) Discard() error {
+	var errs []error
+	for _, f := range []*os.File{d.Memory, d.State} {
+		if f != nil {
+			errs = append(errs, f.Close())
+		}
+	}
+	d.Memory, d.State = nil, nil
+	if d.folder != "" {
+		errs = append(errs, os.RemoveAll(d.folder))
+	}
+	d.folder = ""
+	return errors.Join(errs...)
+}
+
+// Publish turns the draft into a snapshot and returns its manifest. The VMM
+// that wrote the files must have ended. Zero pages become holes; both files are
+// checksummed and synced, made read-only and, where the file system has it,
+// sealed with fs-verity. The manifest is written last.
+func (d *Draft) Publish(machine thaw.Machine, images thaw.Images) (m thaw.Manifest, err error) {
+	defer func() { err = errors.Join(err, d.Discard()) }()
+	m = thaw.Manifest{Format: thaw.ManifestFormat, ID: d.id, Created: time.Now().UTC(), Machine: machine, Images: images}
+	pages, err := punchZeroPages(d.Memory)
+	if err != nil {
+		return m, err
+	}
+	m.NonZeroPages = pages
+	if m.Memory, err = seal(d.Memory); err != nil {
+		return m, err
+	}
+	if m.State, err = seal(d.State); err != nil {
+		return m, err
+	}
+	m.MemoryBytes = m.Memory.Bytes
+	memory := d.Memory
+	d.Memory = nil // enableVerity closes it
+	if m.Verity, err = enableVerity(memory); err != nil {
+		return m, err
+	}
+	if m.MemoryIdentity, err = identify(filepath.Join(d.folder, thaw.FileMemory)); err != nil {
+		return m, err
+	}
+	return m, d.activate(m)
+}
+
+// activate makes the draft visible under its id in one step.
+func (d *Draft) activate(m thaw.Manifest) error {
+	if err := writeManifest(d.folder, m); err != nil {
+		return err
+	}
+	if err := syncFolder(d.folder); err != nil {
+		return err
+	}
+	if err := os.Rename(d.folder, d.store.folder(d.id)); err != nil {
+		return fmt.Errorf("publish the snapshot: %w", err)
+	}
+	d.folder = ""
+	return syncFolder(d.store.dir)
+}
+
+// seal takes f away from everyone who could write to it, syncs and sums it.
+func seal(f *os.File) (thaw.File, error) {
+	if err := f.Chown(os.Getuid(), os.Getgid()); err != nil {
+		return thaw.File{}, fmt.Errorf("seal %s: %w", filepath.Base(f.Name()), err)
+	}
+	if err := f.Chmod(0o400); err != nil {
+		return thaw.File{}, fmt.Errorf("seal %s: %w", filepath.Base(f.Name()), err)
+	}
+	if err := f.Sync(); err != nil {
+		return thaw.File{}, fmt.Errorf("sync %s: %w", filepath.Base(f.Name()), err)
+	}
+	return sum(f)
+}
+
+func identify(path string) (thaw.Identity, error) {
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		return thaw.Identity{}, fmt.Errorf("identify %s: %w", filepath.Base(path), err)
+	}
+	return thaw.Identity{Inode: st.Ino, ChangeNS: st.Ctim.Nano()}, nil
+}
+
+func syncFolder(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return fmt.Errorf("sync a folder: %w", err)
+	}
+	defer f.Close()
+	if err := f.Sync(); err != nil {
+		return fmt.Errorf("sync a folder: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,103 @@
+package snapshot
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"thaw"
+)
+
+// sum returns the size and checksum of f from its beginning.
+func sum(f *os.File) (thaw.File, error) {
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return thaw.File{}, fmt.Errorf("sum %s: %w", filepath.Base(f.Name()), err)
+	}
+	h := sha256.New()
+	n, err := io.CopyBuffer(struct{ io.Writer }{h}, f, make([]byte, 1<<20))
+	if err != nil {
+		return thaw.File{}, fmt.Errorf("sum %s: %w", filepath.Base(f.Name()), err)
+	}
+	return thaw.File{Bytes: n, SHA256: hex.EncodeToString(h.Sum(nil))}, nil
+}
+
+// punchZeroPages gives the zero pages of f back to the file system and returns
+// how many pages are left.
+func punchZeroPages(f *os.File) (nonZero int64, err error) {
+	err = eachExtent(f, func(start, end int64) error {
+		n, err := punchExtent(f, start, end)
+		nonZero += n
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("punch holes into the memory file: %w", err)
+	}
+	return nonZero, nil
+}
+
+// eachExtent calls do for each stretch of f that is not a hole (lseek(2)).
+func eachExtent(f *os.File, do func(start, end int64) error) error {
+	for at := int64(0); ; {
+		start, err := f.Seek(at, unix.SEEK_DATA)
+		if errors.Is(err, unix.ENXIO) {
+			return nil // no data after at
+		}
+		if err != nil {
+			return err
+		}
+		if at, err = f.Seek(start, unix.SEEK_HOLE); err != nil {
+			return err
+		}
+		if err := do(start, at); err != nil {
+			return err
+		}
+	}
+}
+
+// punchExtent looks at the pages from start to end, all of them data, and
+// punches each stretch of zero pages at once.
+func punchExtent(f *os.File, start, end int64) (nonZero int64, err error) {
+	buf, zero := make([]byte, 1<<20), make([]byte, thaw.PageSize)
+	hole := start // zero pages from here on
+	for at := start; at < end; at += int64(len(buf)) {
+		buf = buf[:min(int64(len(buf)), end-at)]
+		if _, err := f.ReadAt(buf, at); err != nil {
+			return nonZero, err
+		}
+		for p := 0; p < len(buf); p += thaw.PageSize {
+			page := at + int64(p)
+			if bytes.Equal(buf[p:min(p+thaw.PageSize, len(buf))], zero) {
+				continue
+			}
+			nonZero++
+			if err := punch(f, hole, page); err != nil {
+				return nonZero, err
+			}
+			hole = page + thaw.PageSize
+		}
+	}
+	return nonZero, punch(f, hole, end)
+}
+
+func punch(f *os.File, start, end int64) error {
+	if start >= end {
+		return nil
+	}
+	return unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, start, end-start)
+}
+
+// DiskBytes is what the file at path occupies, holes not counted.
+func DiskBytes(path string) (int64, error) {
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		return 0, fmt.Errorf("size of %s: %w", filepath.Base(path), err)
+	}
+	return st.Blocks * 512, nil
+}

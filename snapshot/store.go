@@ -1,0 +1,166 @@
+// Package snapshot keeps snapshots on disk: it publishes them whole or not at
+// all, verifies them before use, and moves what cannot be trusted out of the
+// way.
+//
+// A snapshot is a folder of a store:
+//
+//	manifest.json  written last, see [thaw.Manifest]
+//	state          device state and registers, as QEMU writes them
+//	memory         guest memory, page for page; zero pages are holes
+//	working-set    see package workingset; there once a restore has recorded it
+package snapshot
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"github.com/google/renameio/v2"
+
+	"thaw"
+)
+
+// Store is a folder of snapshots and one for quarantined artifacts. Its methods
+// may be called concurrently, for one snapshot by one caller at a time unless
+// they only read.
+type Store struct {
+	dir, quarantine string
+}
+
+const draftPrefix = "draft-"
+
+// NewStore opens the store in dir, making it if need be, and removes what a
+// killed process left half done.
+func NewStore(dir, quarantine string) (*Store, error) {
+	s := &Store{dir: dir, quarantine: quarantine}
+	for _, d := range []string{dir, quarantine} {
+		if err := os.MkdirAll(d, 0o700); err != nil {
+			return nil, fmt.Errorf("make the snapshot store: %w", err)
+		}
+	}
+	drafts, err := filepath.Glob(filepath.Join(dir, draftPrefix+"*"))
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range drafts {
+		if err := os.RemoveAll(d); err != nil {
+			return nil, fmt.Errorf("remove an unfinished snapshot: %w", err)
+		}
+	}
+	return s, nil
+}
+
+// ErrCorrupt says that a snapshot's file is not what its manifest says.
+var ErrCorrupt = errors.New("snapshot is corrupt")
+
+// ErrStale says that a snapshot is sound but was made for another machine.
+var ErrStale = errors.New("snapshot does not fit this machine")
+
+var idRule = regexp.MustCompile(`^[a-z0-9]{8,64}$`)
+
+func (s *Store) folder(id string) string { return filepath.Join(s.dir, id) }
+
+// IDs returns the ids of all published snapshots.
+func (s *Store) IDs() ([]string, error) {
+	entries, err := os.ReadDir(s.dir)
+	if err != nil {
+		return nil, fmt.Errorf("list snapshots: %w", err)
+	}
+	var ids []string
+	for _, e := range entries {
+		if idRule.MatchString(e.Name()) {
+			ids = append(ids, e.Name())
+		}
+	}
+	return ids, nil
+}
+
+// Manifest reads the manifest of snapshot id. What is missing or cannot be read
+// is [ErrCorrupt].
+func (s *Store) Manifest(id string) (thaw.Manifest, error) {
+	var m thaw.Manifest
+	if !idRule.MatchString(id) {
+		return m, fmt.Errorf("%w: %q is not a snapshot id", ErrCorrupt, id)
+	}
+	b, err := os.ReadFile(filepath.Join(s.folder(id), thaw.FileManifest))
+	if err != nil {
+		return m, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	if err := json.Unmarshal(b, &m); err != nil {
+		return m, fmt.Errorf("%w: manifest: %w", ErrCorrupt, err)
+	}
+	if m.Format != thaw.ManifestFormat {
+		return m, fmt.Errorf("%w: manifest format %d, this build reads %d", ErrStale, m.Format, thaw.ManifestFormat)
+	}
+	if m.ID != id || m.Memory.Bytes != m.MemoryBytes || m.MemoryBytes <= 0 || m.MemoryBytes > thaw.MaxMemory {
+		return m, fmt.Errorf("%w: manifest contradicts itself", ErrCorrupt)
+	}
+	return m, nil
+}
+
+func writeManifest(folder string, m thaw.Manifest) error {
+	b, err := json.MarshalIndent(m, "", "  ")
+	if err != nil {
+		return fmt.Errorf("write the manifest: %w", err)
+	}
+	if err := renameio.WriteFile(filepath.Join(folder, thaw.FileManifest), append(b, '\n'), 0o600); err != nil {
+		return fmt.Errorf("write the manifest: %w", err)
+	}
+	return nil
+}
+
+// Remove deletes snapshot id. VMs that were restored from it keep their open
+// files.
+func (s *Store) Remove(id string) error {
+	if !idRule.MatchString(id) {
+		return fmt.Errorf("remove snapshot: %q is not an id", id)
+	}
+	// Out of sight in one step, so that a kill leaves no half of it.
+	gone := filepath.Join(s.dir, draftPrefix+"removed-"+id)
+	if err := os.Rename(s.folder(id), gone); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return fmt.Errorf("remove snapshot %s: %w", id, err)
+	}
+	if err := os.RemoveAll(gone); err != nil {
+		return fmt.Errorf("remove snapshot %s: %w", id, err)
+	}
+	return nil
+}
+
+// Quarantine moves the whole snapshot id out of use and writes reason beside
+// it, for a person to look at.
+func (s *Store) Quarantine(id string, reason error) error {
+	return s.setAside(s.folder(id), id, reason)
+}
+
+// QuarantineWorkingSet does the same with its working set only.
+func (s *Store) QuarantineWorkingSet(id string, reason error) error {
+	return s.setAside(filepath.Join(s.folder(id), thaw.FileWorkingSet), id+"."+thaw.FileWorkingSet, reason)
+}
+
+func (s *Store) setAside(path, name string, reason error) error {
+	to := filepath.Join(s.quarantine, name)
+	for n := 1; exists(to); n++ {
+		to = filepath.Join(s.quarantine, fmt.Sprintf("%s.%d", name, n))
+	}
+	if err := os.Rename(path, to); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("quarantine %s: %w", name, err)
+	}
+	text := strings.TrimSpace(reason.Error()) + "\n"
+	if err := renameio.WriteFile(to+".reason", []byte(text), 0o600); err != nil {
+		return fmt.Errorf("quarantine %s: %w", name, err)
+	}
+	return nil
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}

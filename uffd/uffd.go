@@ -1,0 +1,138 @@
+// Package uffd binds userfaultfd(2): the descriptor, its ioctls and its events,
+// and a [Server] that answers the page faults of one region. It does not know
+// whose memory it serves.
+//
+// A page fault must never be raised by the process that serves it: the thread
+// that would answer may be the one that waits.
+package uffd
+
+import (
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// Features of UFFDIO_API, see ioctl_userfaultfd(2).
+const (
+	FeatureEventFork   = 1 << 1
+	FeatureEventRemove = 1 << 3
+	FeatureMissingShm  = 1 << 5
+	FeatureEventUnmap  = 1 << 6
+)
+
+// Mode of [FD.Copy] and [FD.Zero].
+type Mode uint64
+
+const (
+	// Wake wakes the threads that wait for the pages.
+	Wake Mode = 0
+	// DontWake leaves them waiting until [FD.Wake].
+	DontWake Mode = 1 << 0
+)
+
+// FD is an open userfaultfd. It does not own the address space it serves: when
+// that is gone, its methods return [ErrGone].
+//
+// Its methods may be called concurrently, except Close.
+type FD struct {
+	fd int
+}
+
+// ErrGone says that the process whose memory it is has exited.
+var ErrGone = errors.New("faulting process is gone")
+
+// New takes ownership of the userfaultfd descriptor fd and agrees with the
+// kernel on the API and features. A feature the kernel lacks is an error that
+// wraps [errors.ErrUnsupported]. On error fd is closed.
+func New(fd int, features uint64) (*FD, error) {
+	f := &FD{fd: fd}
+	arg := apiArg{API: apiVersion, Features: features}
+	if errno := ioctl(fd, ioctlAPI, &arg); errno != 0 {
+		_ = f.Close()
+		if errno == unix.EINVAL {
+			return nil, fmt.Errorf("userfaultfd features %#x: %w by this kernel", features, errors.ErrUnsupported)
+		}
+		return nil, fmt.Errorf("agree on the userfaultfd API: %w", errno)
+	}
+	return f, nil
+}
+
+// Close closes the descriptor. Threads that wait for a page in a registered
+// range then see zeroes: close it only after their process has ended.
+func (f *FD) Close() error {
+	if f.fd < 0 {
+		return nil
+	}
+	fd := f.fd
+	f.fd = -1
+	return unix.Close(fd)
+}
+
+// Register traps first touches (MISSING mode) of length bytes at addr.
+func (f *FD) Register(addr, length uint64) error {
+	arg := registerArg{Start: addr, Len: length, Mode: registerMissing}
+	if errno := ioctl(f.fd, ioctlRegister, &arg); errno != 0 {
+		return fmt.Errorf("register %d bytes at %#x: %w", length, addr, gone(errno))
+	}
+	if arg.Ioctls&(1<<nrCopy) == 0 {
+		return fmt.Errorf("register %d bytes at %#x: %w: no UFFDIO_COPY", length, addr, errors.ErrUnsupported)
+	}
+	return nil
+}
+
+// Copy installs the pages of src, a whole number of them, at dst. It returns
+// how many pages were already there (EEXIST) and left alone. It retries when
+// the kernel asks to (EAGAIN, while the mappings change).
+func (f *FD) Copy(dst uint64, src []byte, mode Mode) (present int, err error) {
+	for len(src) > 0 {
+		n, errno := f.copyOnce(dst, src, mode)
+		dst, src = dst+uint64(n), src[n:]
+		switch {
+		case errno == 0 || errno == unix.EAGAIN:
+		case errno == unix.EEXIST:
+			present++
+			dst, src = dst+pageSize, src[pageSize:]
+		default:
+			return present, fmt.Errorf("copy %d bytes to %#x: %w", len(src), dst, gone(errno))
+		}
+	}
+	return present, nil
+}
+
+// Zero installs length bytes of zero pages at addr; see [FD.Copy].
+func (f *FD) Zero(addr, length uint64, mode Mode) (present int, err error) {
+	for length > 0 {
+		n, errno := f.zeroOnce(addr, length, mode)
+		addr, length = addr+uint64(n), length-uint64(n)
+		switch {
+		case errno == 0 || errno == unix.EAGAIN:
+		case errno == unix.EEXIST:
+			present++
+			addr, length = addr+pageSize, length-pageSize
+		default:
+			return present, fmt.Errorf("zero %d bytes at %#x: %w", length, addr, gone(errno))
+		}
+	}
+	return present, nil
+}
+
+// WakeRange wakes every thread that waits for a page of the range.
+func (f *FD) WakeRange(addr, length uint64) error {
+	arg := rangeArg{Start: addr, Len: length}
+	if errno := ioctl(f.fd, ioctlWake, &arg); errno != 0 {
+		return fmt.Errorf("wake %d bytes at %#x: %w", length, addr, gone(errno))
+	}
+	return nil
+}
+
+func gone(errno unix.Errno) error {
+	if errno == unix.ESRCH {
+		return fmt.Errorf("%w (%w)", ErrGone, errno)
+	}
+	return errno
+}
+
+const pageSize = 4096
+
+func pageOf(addr uint64) uint64 { return addr &^ (pageSize - 1) }

@@ -1,0 +1,164 @@
+package qemu
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/user"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync/atomic"
+
+	"thaw"
+	"thaw/vmm"
+)
+
+// Binary is the program's name.
+const Binary = "qemu-system-x86_64"
+
+// firstUID begins the range of user ids that QEMU processes run under, one
+// each, so that none can reach another. No account has them.
+const (
+	firstUID = 0x7a000000
+	uids     = 1 << 16
+)
+
+// Driver starts QEMU processes with one accelerator. Its methods may be called
+// concurrently.
+type Driver struct {
+	binary  string
+	version string
+	accel   Accelerator
+	tscKHz  uint64
+	kvm     []uint32 // supplementary groups for /dev/kvm
+	started atomic.Uint32
+}
+
+// New finds QEMU. Its absence is a [thaw.CodeUnavailable] error.
+func New(ctx context.Context, accel Accelerator) (*Driver, error) {
+	binary, err := exec.LookPath(Binary)
+	if err != nil {
+		return nil, thaw.Errorf(thaw.CodeUnavailable, "%s is not installed: run `apt-get install qemu-system-x86`", Binary)
+	}
+	version, err := versionOf(ctx, binary)
+	if err != nil {
+		return nil, err
+	}
+	d := &Driver{binary: binary, version: version, accel: accel, kvm: kvmGroup()}
+	if accel == TCG {
+		d.tscKHz = measureTSC()
+	}
+	return d, nil
+}
+
+var versionRule = regexp.MustCompile(`version (\S+(?: \([^)]*\))?)`)
+
+func versionOf(ctx context.Context, binary string) (string, error) {
+	out, err := exec.CommandContext(ctx, binary, "--version").Output()
+	if err != nil {
+		return "", fmt.Errorf("ask %s for its version: %w", binary, err)
+	}
+	m := versionRule.FindSubmatch(out)
+	if m == nil {
+		return "", fmt.Errorf("ask %s for its version: answer %q", binary, out)
+	}
+	return string(m[1]), nil
+}
+
+// Version is QEMU's version and its distributor's.
+func (d *Driver) Version() string { return d.version }
+
+// Accelerator is what the driver was made with.
+func (d *Driver) Accelerator() Accelerator { return d.accel }
+
+// Machine says what a snapshot made now would depend on, but for the kernel.
+func (d *Driver) Machine() thaw.Machine {
+	model := d.accel.CPUModel()
+	if d.accel == KVM {
+		model += " (" + hostCPU() + ")"
+	}
+	return thaw.Machine{VMM: "qemu " + MachineType, VMMVersion: d.version, Accelerator: string(d.accel), CPUModel: model}
+}
+
+// Boot starts a machine that boots g once it is told to run. memory, when set,
+// becomes its memory, of g.MemoryBytes: SaveState needs that. The file's owner
+// changes to the process's user, who opens it again.
+func (d *Driver) Boot(ctx context.Context, g vmm.Guest, memory *os.File) (*VM, error) {
+	files, err := openGuest(g, true)
+	if err != nil {
+		return nil, err
+	}
+	defer files.close()
+	return d.start(ctx, options{
+		accel: d.accel, tscKHz: d.tscKHz, memoryBytes: g.MemoryBytes, memory: memory,
+		kernel: files.kernel, initramfs: files.initramfs, disks: files.disks,
+	})
+}
+
+// Restore starts a machine that waits for LoadState. Its memory, whose place
+// [VM.GuestMemory] tells, is private and empty.
+func (d *Driver) Restore(ctx context.Context, g vmm.Guest) (*VM, error) {
+	files, err := openGuest(g, false)
+	if err != nil {
+		return nil, err
+	}
+	defer files.close()
+	return d.start(ctx, options{accel: d.accel, memoryBytes: g.MemoryBytes, disks: files.disks})
+}
+
+// GuestMemory returns the address in the process of guest memory, size bytes
+// long, of a machine made by Restore.
+func (vm *VM) GuestMemory(size int64) (uint64, error) {
+	maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", vm.PID()))
+	if err != nil {
+		return 0, fmt.Errorf("find guest memory: %w", err)
+	}
+	for line := range strings.Lines(string(maps)) {
+		if !strings.Contains(line, "/memfd:memory-backend-memfd") {
+			continue
+		}
+		var start, end uint64
+		if _, err := fmt.Sscanf(line, "%x-%x", &start, &end); err != nil {
+			return 0, fmt.Errorf("find guest memory: %w", err)
+		}
+		if end-start == uint64(size) {
+			return start, nil
+		}
+	}
+	return 0, fmt.Errorf("find guest memory: process %d has no mapping of %d bytes for it", vm.PID(), size)
+}
+
+func (d *Driver) nextUID() uint32 { return firstUID + d.started.Add(1)%uids }
+
+func (d *Driver) groups() []uint32 {
+	if d.accel == KVM {
+		return d.kvm
+	}
+	return nil
+}
+
+// kvmGroup is the group of /dev/kvm, if there is one.
+func kvmGroup() []uint32 {
+	g, err := user.LookupGroup("kvm")
+	if err != nil {
+		return nil
+	}
+	id, err := strconv.ParseUint(g.Gid, 10, 32)
+	if err != nil {
+		return nil
+	}
+	return []uint32{uint32(id)}
+}
+
+// hostCPU is the processor's name.
+func hostCPU() string {
+	b, _ := os.ReadFile("/proc/cpuinfo") // an empty name is a name, too
+	for line := range strings.Lines(string(b)) {
+		if name, ok := strings.CutPrefix(line, "model name"); ok {
+			return strings.TrimSpace(strings.TrimLeft(name, "\t :"))
+		}
+	}
+	return ""
+}
