@@ -83,6 +83,8 @@ type InvokeRequest struct {
 	Policy Policy
 	// Cold forbids reusing an idle instance.
 	Cold bool
+	// Discard ends the instance after the invocation instead of keeping it.
+	Discard bool
 }
 
 // FunctionError is a function's own failure in the shape Lambda gives it.

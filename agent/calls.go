@@ -90,14 +90,14 @@ type Result struct {
 // Sync opens the session. It is the first call on every Conn and returns once
 // the guest's agent listens, however long the guest takes to boot.
 func (c *Conn) Sync(ctx context.Context) error {
-	_, err := c.call(ctx, "", wire.Sync{}, nil)
+	_, err := c.call(ctx, "", &wire.Sync{}, nil)
 	return err
 }
 
 // Ping returns when the agent has answered.
 func (c *Conn) Ping(ctx context.Context) error {
 	nonce := mathrand.Uint64()
-	_, err := c.call(ctx, nonceID(nonce), wire.Ping{Nonce: nonce}, nil)
+	_, err := c.call(ctx, nonceID(nonce), &wire.Ping{Nonce: nonce}, nil)
 	return err
 }
 
@@ -127,7 +127,7 @@ func (c *Conn) resume(ctx context.Context, id Identity) (Resumed, error) {
 	entropy := make([]byte, wire.EntropyLen)
 	rand.Read(entropy) // never fails (crypto/rand)
 	sent := time.Now()
-	f, err := c.call(ctx, "", wire.Resume{WallNS: sent.UnixNano(), InstanceID: id.InstanceID, Restored: id.Restored}, entropy)
+	f, err := c.call(ctx, "", &wire.Resume{WallNS: sent.UnixNano(), InstanceID: id.InstanceID, Restored: id.Restored}, entropy)
 	if err != nil {
 		return Resumed{}, err
 	}
@@ -174,7 +174,7 @@ func checkResumed(m wire.Resumed, id string, sent, received time.Time) (time.Dur
 // [thaw.Error]; its guest must be thrown away, as it must when ctx ends first.
 func (c *Conn) Init(ctx context.Context, fn Function) error {
 	s := fn.Settings.WithDefaults()
-	f, err := c.call(ctx, "", wire.Init{
+	f, err := c.call(ctx, "", &wire.Init{
 		Function: fn.Name, Version: fn.Version, Runtime: s.Runtime, Handler: s.Handler, Env: s.Env,
 		MemoryMiB: int(s.MemoryBytes >> 20), TimeoutMS: s.Timeout.Milliseconds(), SnapStart: fn.SnapStart,
 	}, nil)
@@ -194,7 +194,7 @@ func (c *Conn) Init(ctx context.Context, fn Function) error {
 // Quiesce makes the guest settle for a snapshot. When it returns nil the guest
 // is silent: stop the VM, and open a new Conn to whatever runs on from there.
 func (c *Conn) Quiesce(ctx context.Context) error {
-	f, err := c.call(ctx, "", wire.Quiesce{}, nil)
+	f, err := c.call(ctx, "", &wire.Quiesce{}, nil)
 	if err != nil {
 		return err
 	}
@@ -219,7 +219,7 @@ func (c *Conn) Invoke(ctx context.Context, inv Invocation) (Result, error) {
 	if len(inv.Payload) > thaw.MaxPayload {
 		return Result{}, thaw.Errorf(thaw.CodeTooLarge, "payload is %d bytes: at most %d are allowed", len(inv.Payload), thaw.MaxPayload)
 	}
-	f, err := c.call(ctx, inv.RequestID, wire.Invoke{
+	f, err := c.call(ctx, inv.RequestID, &wire.Invoke{
 		RequestID: inv.RequestID, DeadlineMS: inv.Deadline.UnixMilli(), RemainingMS: time.Until(inv.Deadline).Milliseconds(),
 		TraceID: inv.TraceID, ClientContext: inv.ClientContext,
 	}, inv.Payload)

@@ -63,6 +63,16 @@ func (d *Daemon) Remove(_ context.Context, name string) error {
 // Instances returns every running VM.
 func (d *Daemon) Instances() []thaw.Instance { return d.pool.List() }
 
+// Interrupt makes the guest kernel of an instance panic and print where it was:
+// the way to look into a guest that hangs. The instance ends.
+func (d *Daemon) Interrupt(ctx context.Context, id string) error {
+	in := d.pool.Find(id)
+	if in == nil {
+		return thaw.Errorf(thaw.CodeNotFound, "no instance %q is running", id)
+	}
+	return in.InjectNMI(ctx)
+}
+
 // Invocation returns the record of a recent invocation.
 func (d *Daemon) Invocation(id string) (thaw.Invocation, error) { return d.history.get(id) }
 

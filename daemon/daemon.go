@@ -77,7 +77,7 @@ type Daemon struct {
 
 // New opens the state folder, finds an accelerator, and starts checking the
 // snapshots in the background. The caller closes the daemon.
-func New(ctx context.Context, cfg Config) (d *Daemon, err error) {
+func New(ctx context.Context, cfg Config) (_ *Daemon, err error) {
 	if os.Geteuid() != 0 {
 		return nil, thaw.Errorf(thaw.CodeUnavailable, "thaw serve must run as root: it controls the memory of VMs that run as other users (try sudo)")
 	}
@@ -88,7 +88,7 @@ func New(ctx context.Context, cfg Config) (d *Daemon, err error) {
 	if err := os.MkdirAll(state, 0o700); err != nil {
 		return nil, thaw.Errorf(thaw.CodeUnavailable, "make the state folder: %w", err)
 	}
-	d = &Daemon{log: cfg.Logger, history: newHistory()}
+	d := &Daemon{log: cfg.Logger, history: newHistory()}
 	d.ctx, d.cancel = context.WithCancelCause(context.Background())
 	defer func() {
 		if err != nil {

@@ -40,7 +40,7 @@ func (d *Daemon) Invoke(ctx context.Context, r thaw.InvokeRequest) (thaw.Reply, 
 	call := &call{daemon: d, version: v, lease: lease, timeline: instance.NewTimeline(), record: thaw.Invocation{
 		ID: newRequestID(), Function: v.Function, Version: v.Number, Time: start.UTC(),
 	}}
-	payload, err := call.run(ctx, policy, r.Payload)
+	payload, err := call.run(ctx, policy, r)
 	call.record.DurationMS = float64(time.Since(start).Microseconds()) / 1e3
 	call.record.PhasesMS = call.timeline.Milliseconds()
 	if err != nil {
@@ -69,7 +69,7 @@ type call struct {
 }
 
 // run gets an instance, invokes it and gives it back.
-func (c *call) run(ctx context.Context, policy thaw.Policy, payload []byte) (reply []byte, err error) {
+func (c *call) run(ctx context.Context, policy thaw.Policy, r thaw.InvokeRequest) (reply []byte, err error) {
 	keep := false
 	defer func() { c.daemon.pool.Release(c.lease, keep) }()
 	in := c.lease.Instance()
@@ -86,7 +86,7 @@ func (c *call) run(ctx context.Context, policy thaw.Policy, payload []byte) (rep
 	usage := in.Meter(c.record.Start == thaw.StartWarm)
 	var result agent.Result
 	err = c.timeline.Phase(thaw.PhaseInvoke, func() error {
-		result, err = in.Invoke(ctx, c.record.ID, payload)
+		result, err = in.Invoke(ctx, c.record.ID, r.Payload)
 		return err
 	})
 	if err != nil {
@@ -95,7 +95,7 @@ func (c *call) run(ctx context.Context, policy thaw.Policy, payload []byte) (rep
 	usage.Fill(&c.record)
 	c.learn(in)
 	c.record.FunctionError = result.FunctionError
-	keep = !result.Finished
+	keep = !result.Finished && !r.Discard
 	return result.Payload, nil
 }
 

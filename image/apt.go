@@ -35,12 +35,26 @@ func findKernel(ctx context.Context, progress Progress) (pkg string, d deb, err 
 	if pkg, d, err = askKernel(ctx); err == nil || ctx.Err() != nil {
 		return pkg, d, err
 	}
-	progress.say("kernel: updating the package lists (apt-get update)")
-	update := command{name: "apt-get", args: []string{"-q", "update"}}
-	if uerr := update.run(ctx); uerr != nil {
+	if uerr := updateLists(ctx, progress); uerr != nil {
 		return "", deb{}, errors.Join(err, uerr)
 	}
 	return askKernel(ctx)
+}
+
+func updateLists(ctx context.Context, progress Progress) error {
+	progress.say("kernel: updating the package lists (apt-get update)")
+	return networkError(command{name: "apt-get", args: []string{"-q", "update"}}.run(ctx))
+}
+
+// errDownload marks the failure of a command that downloads.
+var errDownload = errors.New("download packages")
+
+// networkError says what to do about the failure of a command that downloads.
+func networkError(err error) error {
+	if err == nil || isCancelled(err) || thaw.CodeOf(err) != thaw.CodeInternal {
+		return err
+	}
+	return thaw.Errorf(thaw.CodeUnavailable, "%w failed: check the machine's network and apt sources and try again; what has arrived is kept: %w", errDownload, err)
 }
 
 // kernelPackage is Debian's small kernel for virtual machines.
@@ -84,7 +98,7 @@ func (d deb) download(ctx context.Context, pkg, dir string, progress Progress) e
 	})
 	defer stop()
 	progress.say("kernel: downloading %s (%s)", d.file, megabytes(d.bytes))
-	return command{name: "apt-get", args: []string{"-q", "download", pkg}, dir: dir}.run(ctx)
+	return networkError(command{name: "apt-get", args: []string{"-q", "download", pkg}, dir: dir}.run(ctx))
 }
 
 // heartbeatEvery is how often a download says how far it is.

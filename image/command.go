@@ -30,7 +30,7 @@ type command struct {
 	line func(string)
 }
 
-// packages says which Debian package brings a tool.
+// packageOf says which Debian package brings a tool.
 func packageOf(tool string) string {
 	switch tool {
 	case "mkfs.erofs":

@@ -22,6 +22,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 
@@ -58,6 +59,7 @@ type Store struct {
 	bootstrap []byte
 	flights   singleflight.Group
 
+	// mu guards erofs and the link to the kernel in use.
 	mu    sync.Mutex
 	erofs string // see erofsVersion
 }
@@ -217,18 +219,20 @@ func (s *Store) path(kind, key string) string {
 func (s *Store) cacheDir() string { return filepath.Join(s.dir, "cache") }
 
 // Prune removes the images whose key keep does not want, and reports how many
-// bytes that freed. The kernel in use and the packages it came from stay. The
-// caller must know of every key that [Store.Base] and [Store.Code] returned, or
+// bytes that freed. The kernel and the Debian tree in use stay, and so does the
+// package cache. The caller must know of every key that [Store.Base] and [Store.Code] returned, or
 // not call it meanwhile.
 func (s *Store) Prune(keep func(key string) bool) (freed int64, err error) {
 	entries, err := os.ReadDir(s.dir)
 	if err != nil {
 		return 0, fmt.Errorf("list images: %w", err)
 	}
-	current := s.currentKernel()
+	inUse := []string{s.currentKernel()}
+	p, perr := planPython()
+	inUse = append(inUse, p.key())
 	for _, e := range entries {
 		kind, key, ok := parseName(e.Name())
-		if !ok || kind == kindPython || key == current || keep(key) {
+		if !ok || slices.Contains(inUse, key) || keep(key) || kind == kindPython && perr != nil {
 			continue
 		}
 		n, rerr := removeTree(filepath.Join(s.dir, e.Name()))

@@ -205,6 +205,10 @@ func TestPrune(t *testing.T) {
 	needErofs(t)
 	s := open(t, t.TempDir())
 	kept, gone := code(t, s, tarOf(t, file("app.py", "1", 0o644))), code(t, s, tarOf(t, file("app.py", "2", 0o644)))
+	old := filepath.Join(filepath.Dir(kept.Path), "python-"+gone.Key)
+	if err := os.Mkdir(old, 0o755); err != nil {
+		t.Fatal(err)
+	}
 	freed, err := s.Prune(func(key string) bool { return key == kept.Key })
 	if err != nil || freed != gone.Bytes {
 		t.Errorf("Prune = %d, %v", freed, err)
@@ -212,8 +216,10 @@ func TestPrune(t *testing.T) {
 	if _, err := os.Stat(kept.Path); err != nil {
 		t.Error(err)
 	}
-	if _, err := os.Stat(gone.Path); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("pruned disk: %v", err)
+	for _, path := range []string{gone.Path, old} {
+		if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("not pruned: %s: %v", path, err)
+		}
 	}
 }
 
@@ -228,4 +234,37 @@ func TestNoTools(t *testing.T) {
 	if thaw.CodeOf(err) != thaw.CodeUnavailable || !strings.Contains(fmt.Sprint(err), "erofs-utils") {
 		t.Errorf("Code without tools: %v", err)
 	}
+}
+
+func TestNoAgent(t *testing.T) {
+	c := config(t.TempDir())
+	c.Agent = []byte{}
+	s, err := image.Open(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.Base(context.Background(), thaw.RuntimePython, nil)
+	if thaw.CodeOf(err) != thaw.CodeUnavailable || !strings.Contains(fmt.Sprint(err), "make build") {
+		t.Errorf("Base without an agent: %v", err)
+	}
+}
+
+// TestNoNetwork builds with a proxy that is not there.
+func TestNoNetwork(t *testing.T) {
+	needReal(t)
+	dir := t.TempDir()
+	s := open(t, dir)
+	t.Setenv("http_proxy", "http://127.0.0.1:9")
+	t.Setenv("https_proxy", "http://127.0.0.1:9")
+	impatient := filepath.Join(t.TempDir(), "apt.conf")
+	write(t, filepath.Dir(impatient), "apt.conf", `Acquire::Retries "0";`, 0o644)
+	t.Setenv("APT_CONFIG", impatient)
+	_, err := s.Base(context.Background(), thaw.RuntimePython, nil)
+	if err == nil {
+		t.Skip("apt has a proxy of its own: it reached the network")
+	}
+	if thaw.CodeOf(err) != thaw.CodeUnavailable || !strings.Contains(fmt.Sprint(err), "check the machine's network") {
+		t.Errorf("got %s: %v", thaw.CodeOf(err), err)
+	}
+	empty(t, dir)
 }

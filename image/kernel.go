@@ -37,6 +37,21 @@ func (s *Store) kernel(ctx context.Context, progress Progress) (kernel, error) {
 	if err := needTools("apt-get", "apt-cache", "dpkg-deb"); err != nil {
 		return kernel{}, err
 	}
+	k, err := s.latestKernel(ctx, progress)
+	if errors.Is(err, errDownload) {
+		// Lists that are too old name files that are gone.
+		if err := updateLists(ctx, progress); err != nil {
+			return kernel{}, err
+		}
+		k, err = s.latestKernel(ctx, progress)
+	}
+	if err != nil {
+		return kernel{}, err
+	}
+	return k, s.useKernel(k.dir)
+}
+
+func (s *Store) latestKernel(ctx context.Context, progress Progress) (kernel, error) {
 	progress.say("kernel: asking apt for %s", kernelPackage)
 	pkg, d, err := findKernel(ctx, progress)
 	if err != nil {
@@ -46,10 +61,7 @@ func (s *Store) kernel(ctx context.Context, progress Progress) (kernel, error) {
 	dir, err := s.build(ctx, kindKernel+"-"+k, progress, func(ctx context.Context, tmp string) (string, error) {
 		return s.buildKernel(ctx, pkg, d, tmp, progress)
 	})
-	if err != nil {
-		return kernel{}, err
-	}
-	return kernel{k, dir}, s.useKernel(dir)
+	return kernel{k, dir}, err
 }
 
 // currentKernel returns the key of the kernel in use, "" when there is none.
@@ -70,6 +82,8 @@ func (s *Store) currentKernel() string {
 
 // useKernel points the link at dir.
 func (s *Store) useKernel(dir string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	link := filepath.Join(s.dir, tmpPrefix+currentName)
 	if err := os.Remove(link); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("choose kernel: %w", err)
@@ -77,14 +91,10 @@ func (s *Store) useKernel(dir string) error {
 	if err := os.Symlink(filepath.Base(dir), link); err != nil {
 		return diskError("choose kernel", err)
 	}
-	return publishLink(link, filepath.Join(s.dir, currentName))
-}
-
-func publishLink(link, final string) error {
-	if err := os.Rename(link, final); err != nil {
+	if err := os.Rename(link, filepath.Join(s.dir, currentName)); err != nil {
 		return diskError("choose kernel", err)
 	}
-	return diskError("choose kernel", syncPath(filepath.Dir(final)))
+	return diskError("choose kernel", syncPath(s.dir))
 }
 
 func (s *Store) buildKernel(ctx context.Context, pkg string, d deb, tmp string, progress Progress) (string, error) {

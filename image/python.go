@@ -45,8 +45,9 @@ func (pythonPlan) excludes() []string {
 
 // compileHook compiles Python's library again, in a way that does not look at
 // the time of the source (PEP 552, unchecked hash): the disk has all times 0,
-// by which an ordinary .pyc would count as stale on every import.
-const compileHook = `chroot "$1" python3 -m compileall -q -f --invalidation-mode unchecked-hash /usr/lib/python3 /usr/lib/python3.*[0-9]`
+// by which an ordinary .pyc would count as stale on every import. The inner
+// shell finds the folders inside the new root.
+const compileHook = `chroot "$1" sh -c 'exec python3 -m compileall -q -f --invalidation-mode unchecked-hash /usr/lib/python3 /usr/lib/python3.*'`
 
 // seedHook puts the packages downloaded earlier into the new root before it
 // looks for packages. They are links within one file system.
@@ -124,7 +125,7 @@ func (s *Store) debian(ctx context.Context, p pythonPlan, tmp, root string, prog
 			}
 		},
 	}
-	return c.run(ctx)
+	return networkError(c.run(ctx))
 }
 
 // packTree writes a tree as a tar file without what differs between machines

@@ -1,14 +1,27 @@
 package image_test
 
 import (
+	"bytes"
 	"context"
+	"debug/elf"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
+
+	"github.com/u-root/u-root/pkg/cpio"
+	"github.com/u-root/uio/uio"
 
 	"thaw"
 	"thaw/image"
+)
+
+const (
+	agent     = "an agent"
+	bootstrap = "print('bootstrap')\n"
 )
 
 // openReal opens a store that test runs share, because its downloads are large.
@@ -24,7 +37,7 @@ func openReal(t *testing.T) *image.Store {
 		}
 		dir = filepath.Join(cache, "thaw-test")
 	}
-	return open(t, filepath.Join(dir, "images"))
+	return open(t, filepath.Join(dir, "images-test"))
 }
 
 func needReal(t *testing.T) {
@@ -39,7 +52,7 @@ func needReal(t *testing.T) {
 	}
 }
 
-func open(t *testing.T, dir string) *image.Store {
+func open(t testing.TB, dir string) *image.Store {
 	t.Helper()
 	s, err := image.Open(config(dir))
 	if err != nil {
@@ -49,18 +62,185 @@ func open(t *testing.T, dir string) *image.Store {
 }
 
 func config(dir string) image.Config {
-	return image.Config{Dir: dir, Agent: []byte("an agent"), Bootstrap: []byte("print('bootstrap')\n")}
+	return image.Config{Dir: dir, Agent: []byte(agent), Bootstrap: []byte(bootstrap)}
 }
 
-func TestBase(t *testing.T) {
+func base(t *testing.T, s *image.Store, rt thaw.Runtime) image.Base {
+	t.Helper()
+	b, err := s.Base(context.Background(), rt, func(msg string) { t.Log(msg) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// extract unpacks a disk and returns the folder.
+func extract(t *testing.T, d image.Disk) string {
+	t.Helper()
+	dir := t.TempDir()
+	if b, err := exec.Command("fsck.erofs", "--extract="+dir, "--overwrite", d.Path).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, b)
+	}
+	return dir
+}
+
+func TestKernelAndInitramfs(t *testing.T) {
 	s := openReal(t)
-	for _, rt := range thaw.Runtimes() {
-		t.Run(string(rt), func(t *testing.T) {
-			b, err := s.Base(context.Background(), rt, func(m string) { t.Log(m) })
-			if err != nil {
-				t.Fatal(err)
+	b := base(t, s, thaw.RuntimeProvided)
+	if again := base(t, s, thaw.RuntimeProvided); again != b {
+		t.Errorf("second call gave %+v and not %+v", again, b)
+	}
+	f, err := elf.Open(b.Kernel.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+
+	initramfs := bytes.NewReader(read(t, b.Initramfs.Path))
+	records, err := cpio.ReadAllRecords(cpio.Newc.Reader(initramfs))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var loaded []string
+	for _, r := range records {
+		if r.Name == "init" {
+			if content, err := uio.ReadAll(r); err != nil || string(content) != agent || r.Mode != cpio.S_IFREG|0o755 {
+				t.Errorf("/init is %q with mode %o: %v", content, r.Mode, err)
 			}
-			t.Logf("%+v", b)
-		})
+		}
+		name, ok := strings.CutPrefix(r.Name, "modules/")
+		if !ok {
+			continue
+		}
+		content, err := uio.ReadAll(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkModule(t, fmt.Sprintf("%02d-", len(loaded)), name, content, loaded)
+		loaded = append(loaded, strings.TrimSuffix(name[3:], ".ko"))
+	}
+	for _, want := range []string{"virtio_blk", "virtio_pci", "virtio_console", "erofs", "overlay"} {
+		if !slices.Contains(loaded, want) {
+			t.Errorf("no module %s in %q", want, loaded)
+		}
+	}
+}
+
+// checkModule checks that a module is numbered and comes after what it needs.
+func checkModule(t *testing.T, prefix, name string, content []byte, loaded []string) {
+	t.Helper()
+	if !strings.HasPrefix(name, prefix) || !strings.HasSuffix(name, ".ko") {
+		t.Errorf("module file is called %s", name)
+	}
+	_, info, found := bytes.Cut(content, []byte("\x00depends="))
+	if !found {
+		t.Errorf("%s is no module", name)
+	}
+	deps, _, _ := strings.Cut(string(info), "\x00")
+	for d := range strings.SplitSeq(deps, ",") {
+		if d != "" && !slices.Contains(loaded, d) {
+			t.Errorf("%s comes before %s", name, d)
+		}
+	}
+}
+
+func TestProvidedRoot(t *testing.T) {
+	dir := extract(t, base(t, openReal(t), thaw.RuntimeProvided).Root)
+	checkRoot(t, dir)
+	if files, err := filepath.Glob(filepath.Join(dir, "*/bin/*")); err != nil || len(files) > 0 {
+		t.Errorf("programs on the disk: %v, %v", files, err)
+	}
+}
+
+// checkRoot checks what every root disk has.
+func checkRoot(t *testing.T, dir string) {
+	t.Helper()
+	for name, want := range map[string]string{
+		"etc/passwd": "sandbox:x:993:993:", "etc/group": "sandbox:x:993:", "etc/hosts": "127.0.0.1 localhost",
+	} {
+		if got := string(read(t, filepath.Join(dir, name))); !strings.Contains(got, want) {
+			t.Errorf("%s is %q", name, got)
+		}
+	}
+	for _, name := range []string{"etc/machine-id", "etc/resolv.conf"} {
+		if got := read(t, filepath.Join(dir, name)); len(got) > 0 {
+			t.Errorf("%s is not empty: %q", name, got)
+		}
+	}
+	for _, name := range []string{"dev", "proc", "sys", "run", "opt", "tmp", "var/task", "var/runtime"} {
+		if info, err := os.Stat(filepath.Join(dir, name)); err != nil || !info.IsDir() {
+			t.Errorf("%s is no folder: %v", name, err)
+		}
+	}
+	if info, err := os.Stat(filepath.Join(dir, "tmp")); err != nil || info.Mode() != os.ModeDir|os.ModeSticky|0o777 {
+		t.Errorf("/tmp: %v, %v", info.Mode(), err)
+	}
+}
+
+// imports are parts of the standard library that need a shared library, a data
+// file or both.
+const imports = `
+import ctypes, curses, decimal, email, hashlib, json, lzma, readline, sqlite3, ssl, sys, urllib.request, uuid, xml.etree.ElementTree, zlib, zoneinfo
+hashlib.sha256(b"x"), sqlite3.connect(":memory:"), zoneinfo.ZoneInfo("Europe/Berlin"), "x".encode("shift_jis")
+assert ssl.create_default_context().get_ca_certs(), "no certificates"
+ctypes.CDLL("libc.so.6")
+stale = [n for n, m in sys.modules.items() if getattr(m, "__cached__", None) and not __import__("os").path.exists(m.__cached__)]
+assert not stale, stale
+`
+
+func TestPythonRoot(t *testing.T) {
+	s := openReal(t)
+	dir := extract(t, base(t, s, thaw.RuntimePython).Root)
+	checkRoot(t, dir)
+	if got := string(read(t, filepath.Join(dir, image.BootstrapPath))); got != bootstrap {
+		t.Errorf("bootstrap is %q", got)
+	}
+	// -v says where each module comes from: from a .pyc, or from its source when
+	// the .pyc is missing or counts as stale, which would cost every start.
+	out, err := exec.Command("chroot", dir, "/usr/bin/python3", "-v", "-c", imports).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out[max(0, len(out)-2000):])
+	}
+	if n := bytes.Count(out, []byte(".pyc matches ")); n < 50 {
+		t.Errorf("only %d modules came from a .pyc", n)
+	}
+	for line := range strings.Lines(string(out)) {
+		if strings.HasPrefix(line, "# code object from '/usr/lib/") && strings.HasSuffix(line, ".py'\n") {
+			t.Errorf("compiled again: %s", line)
+		}
+	}
+	setuid, err := exec.Command("find", dir, "-perm", "/6000").CombinedOutput()
+	if err != nil || len(setuid) > 0 {
+		t.Errorf("programs that change users: %s %v", setuid, err)
+	}
+}
+
+// TestBootstrapChange checks that another bootstrap gives another disk, and
+// quickly.
+func TestBootstrapChange(t *testing.T) {
+	s := openReal(t)
+	old := base(t, s, thaw.RuntimePython)
+	c := config(filepath.Dir(old.Root.Path))
+	c.Bootstrap = []byte("print('another')\n")
+	s, err := image.Open(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := s.Base(context.Background(), thaw.RuntimePython, func(msg string) {
+		if strings.Contains(msg, "Debian") {
+			t.Errorf("it starts from nothing: %s", msg)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b.Root.Key == old.Root.Key {
+		t.Error("another bootstrap has the same root key")
+	}
+	if b.Kernel != old.Kernel || b.Initramfs != old.Initramfs {
+		t.Error("another bootstrap gave another kernel or initramfs")
+	}
+	if got, err := s.Files(b.Images(b.Root.Key)); thaw.CodeOf(err) != thaw.CodeNotFound || !strings.Contains(fmt.Sprint(err), "code disk") {
+		t.Errorf("Files without a code disk: %+v, %v", got, err)
 	}
 }

@@ -117,15 +117,6 @@ func (in *Instance) Invoke(ctx context.Context, id string, payload []byte) (agen
 
 var errHung = errors.New("the guest did not answer within the function's timeout: it hangs")
 
-// Ping measures the agent's own round trip.
-func (in *Instance) Ping(ctx context.Context) (time.Duration, error) {
-	start := time.Now()
-	if err := in.conn.Ping(ctx); err != nil {
-		return 0, in.explain(err)
-	}
-	return time.Since(start), nil
-}
-
 // InjectNMI makes the guest's kernel panic, to see where it hangs.
 func (in *Instance) InjectNMI(ctx context.Context) error { return in.vm.InjectNMI(ctx) }
 

@@ -202,6 +202,18 @@ func (p *Pool) Close() {
 	p.watched.Wait()
 }
 
+// Find returns the instance called id, or nil.
+func (p *Pool) Find(id string) *Instance {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for l := range p.leases {
+		if l.instance != nil && l.instance.ID == id {
+			return l.instance
+		}
+	}
+	return nil
+}
+
 // List describes every instance, oldest first.
 func (p *Pool) List() []thaw.Instance {
 	p.mu.Lock()

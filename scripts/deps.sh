@@ -23,11 +23,15 @@ is_there() {
 	esac >/dev/null
 }
 
-missing=""
-for p in $packages; do
-	is_there "$p" || missing="$missing $p"
-done
-missing=${missing# }
+look() {
+	missing=""
+	for p in $packages; do
+		is_there "$p" || missing="$missing $p"
+	done
+	missing=${missing# }
+}
+
+look
 [ -n "$missing" ] || exit 0
 
 command -v apt-get >/dev/null ||
@@ -72,4 +76,6 @@ if ! apt-get -q -y --no-install-recommends --download-only install $missing >"$l
 	quietly "updating the package lists" apt-get -q update
 fi
 install
+look
+[ -z "$missing" ] || fail "installed, but not found in PATH: $missing"
 echo "deps: done"

@@ -111,9 +111,9 @@ func (a *Agent) Serve(ctx context.Context) error {
 // sync makes session the only one.
 func (a *Agent) sync(session uint64) {
 	a.link.begin(session)
-	a.link.send(session, wire.SyncAck{}, nil)
+	a.link.send(session, &wire.SyncAck{}, nil)
 	if a.cfg.Broken != nil {
-		a.link.send(session, wire.Fatal{Message: a.cfg.Broken.Error()}, nil)
+		a.link.send(session, &wire.Fatal{Message: a.cfg.Broken.Error()}, nil)
 	}
 }
 
@@ -133,10 +133,10 @@ func (a *Agent) handle(f wire.Frame, received time.Time) {
 	case wire.TypePing:
 		var m wire.Ping
 		err = f.Decode(&m)
-		a.link.send(f.Session, wire.Pong{Nonce: m.Nonce}, nil)
+		a.link.send(f.Session, &wire.Pong{Nonce: m.Nonce}, nil)
 	}
 	if err != nil { // only a host that does not speak our language
-		a.link.send(f.Session, wire.Fatal{Message: err.Error()}, nil)
+		a.link.send(f.Session, &wire.Fatal{Message: err.Error()}, nil)
 	}
 }
 
@@ -153,7 +153,7 @@ func (a *Agent) resume(f wire.Frame, received time.Time) error {
 	}
 	answer := a.cfg.System.Resume(m, f.Raw, received)
 	clear(f.Raw)
-	a.link.send(f.Session, answer, nil)
+	a.link.send(f.Session, &answer, nil)
 	if a.fn != nil && m.Restored && answer.Error == "" {
 		a.fn.release()
 	}
@@ -171,7 +171,7 @@ func (a *Agent) init(f wire.Frame) error {
 	fn, err := start(a.cfg, a.link, f.Session, m)
 	if err != nil {
 		fe := thaw.FunctionError{Type: errorTypeEntrypoint, Message: err.Error()}
-		a.link.send(f.Session, wire.InitFailed{FunctionError: fe}, nil)
+		a.link.send(f.Session, &wire.InitFailed{FunctionError: fe}, nil)
 		return nil
 	}
 	a.fn = fn
@@ -189,7 +189,7 @@ func (a *Agent) quiesce(session uint64) {
 	if err := a.cfg.System.Quiesce(); err != nil {
 		answer.Error = err.Error()
 	}
-	a.link.sendLast(session, answer)
+	a.link.sendLast(session, &answer)
 }
 
 func (a *Agent) invoke(f wire.Frame) error {
@@ -201,7 +201,7 @@ func (a *Agent) invoke(f wire.Frame) error {
 		return fmt.Errorf("invoke: request %w", err)
 	}
 	if a.fn == nil {
-		a.link.send(f.Session, wire.Result{RequestID: m.RequestID, Refused: "no function has been started"}, nil)
+		a.link.send(f.Session, &wire.Result{RequestID: m.RequestID, Refused: "no function has been started"}, nil)
 		return nil
 	}
 	a.fn.invoke(&invocation{Invoke: m, session: f.Session, payload: f.Raw})

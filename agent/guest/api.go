@@ -5,13 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"log"
 	"net"
-	"net/http"
 	"strconv"
+	"strings"
+	"sync"
+	"time"
 
 	"thaw"
+	"thaw/agent/guest/http1"
 )
 
 // maxError bounds an error a runtime reports about its init, which travels as
@@ -30,7 +31,13 @@ const maxDiscard = 64 << 20
 type api struct {
 	fn       *function
 	listener net.Listener
-	server   *http.Server
+	arn      string
+	closed   chan struct{}
+	done     sync.WaitGroup
+
+	mu     sync.Mutex
+	conns  map[net.Conn]struct{} // nil when closed
+	waiter chan struct{}         // closed when another request waits for work
 }
 
 // newAPI listens; serve answers.
@@ -42,162 +49,254 @@ func newAPI(addr string, fn *function) (*api, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen for the runtime: %w", err)
 	}
-	a := &api{fn: fn, listener: l}
-	a.server = &http.Server{Handler: a.routes(), ErrorLog: log.New(io.Discard, "", 0)}
-	return a, nil
+	return &api{fn: fn, listener: l, arn: functionARN(fn.init), closed: make(chan struct{}), conns: make(map[net.Conn]struct{})}, nil
 }
 
 func (a *api) addr() string { return a.listener.Addr().String() }
 
-// serve returns after close, which is its only error.
-func (a *api) serve() { _ = a.server.Serve(a.listener) }
-
-func (a *api) close() {
-	a.server.Close()
-	a.listener.Close() // in case serve has not begun
+// serve answers until close.
+func (a *api) serve() {
+	for {
+		c, err := a.listener.Accept()
+		if err == nil {
+			a.begin(c)
+			continue
+		}
+		select {
+		case <-a.closed:
+			return
+		case <-time.After(retryDelay): // such as too many open files
+		}
+	}
 }
 
-func (a *api) routes() *http.ServeMux {
-	const root = "/2018-06-01/runtime/"
-	m := http.NewServeMux()
-	m.HandleFunc("GET "+root+"invocation/next", a.next)
-	m.HandleFunc("POST "+root+"invocation/{id}/response", a.response)
-	m.HandleFunc("POST "+root+"invocation/{id}/error", a.invocationError)
-	m.HandleFunc("POST "+root+"init/error", a.initError)
-	m.HandleFunc("GET "+root+"restore/next", a.restoreNext)
-	m.HandleFunc("POST "+root+"restore/error", a.restoreError)
-	return m
-}
-
-// next blocks until there is work. For a runtime that does not know
-// restore/next this is where the snapshot is taken.
-func (a *api) next(w http.ResponseWriter, r *http.Request) {
-	if a.fn.working() {
-		refuse(w, http.StatusForbidden, "InvalidStateTransition", "The invocation before has not been answered")
+func (a *api) begin(c net.Conn) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.conns == nil {
+		c.Close()
 		return
 	}
-	a.fn.isReady()
+	a.conns[c] = struct{}{}
+	a.done.Go(func() {
+		a.converse(c)
+		c.Close()
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		delete(a.conns, c)
+	})
+}
+
+// close ends every connection and waits for its goroutine.
+func (a *api) close() {
+	close(a.closed)
+	a.listener.Close()
+	a.mu.Lock()
+	for c := range a.conns {
+		c.Close()
+	}
+	a.conns = nil
+	a.mu.Unlock()
+	a.done.Wait()
+}
+
+// converse answers the requests of one connection. Its errors concern nobody
+// but the client, who sees the connection end.
+func (a *api) converse(conn net.Conn) {
+	c := http1.NewConn(conn)
 	for {
-		select {
-		case inv := <-a.fn.work:
-			a.fn.logs.drain()
-			if a.fn.take(inv) {
-				a.event(w, inv)
-				return
-			}
-		case <-r.Context().Done():
+		r, err := c.Next()
+		if err != nil {
+			return
+		}
+		if err := a.answer(c, r); err != nil {
 			return
 		}
 	}
 }
 
-func (a *api) event(w http.ResponseWriter, inv *invocation) {
-	h := w.Header()
-	h.Set("Lambda-Runtime-Aws-Request-Id", inv.RequestID)
-	h.Set("Lambda-Runtime-Deadline-Ms", strconv.FormatInt(inv.DeadlineMS, 10))
-	h.Set("Lambda-Runtime-Invoked-Function-Arn", functionARN(a.fn.init))
-	if inv.TraceID != "" {
-		h.Set("Lambda-Runtime-Trace-Id", inv.TraceID)
+// answer dispatches one request.
+func (a *api) answer(c *http1.Conn, r *http1.Request) error {
+	path, ok := strings.CutPrefix(r.Path, "/2018-06-01/runtime/")
+	if !ok {
+		return refuse(c, 404, "NotFound", "No such resource")
 	}
-	if inv.ClientContext != "" {
-		h.Set("Lambda-Runtime-Client-Context", inv.ClientContext)
+	switch r.Method + " " + path {
+	case "GET invocation/next":
+		return a.next(c)
+	case "GET restore/next":
+		return a.restoreNext(c)
+	case "POST init/error", "POST restore/error":
+		return a.runtimeError(c, r)
 	}
-	h.Set("Content-Type", "application/json")
-	h.Set("Content-Length", strconv.Itoa(len(inv.payload)))
-	_, _ = w.Write(inv.payload) // a runtime that died is seen by watch
-	inv.payload = nil
+	id, verb, _ := strings.Cut(strings.TrimPrefix(path, "invocation/"), "/")
+	switch {
+	case r.Method != "POST" || !strings.HasPrefix(path, "invocation/"):
+		return refuse(c, 404, "NotFound", "No such resource")
+	case verb == "response":
+		return a.response(c, id)
+	case verb == "error":
+		return a.invocationError(c, r, id)
+	}
+	return refuse(c, 404, "NotFound", "No such resource")
 }
 
-func (a *api) response(w http.ResponseWriter, r *http.Request) {
-	id := r.PathValue("id")
+var errGivenUp = errors.New("nobody waits for this answer any more")
+
+// next blocks until there is work. For a runtime that does not know
+// restore/next this is where the snapshot is taken.
+func (a *api) next(c *http1.Conn) error {
+	if a.fn.working() {
+		return refuse(c, 403, "InvalidStateTransition", "The invocation before has not been answered")
+	}
+	a.fn.isReady()
+	inv, err := a.await()
+	if err != nil {
+		return err
+	}
+	return c.Answer(200, a.eventHeaders(inv), inv.payload)
+}
+
+// await returns the next invocation. Only the latest caller gets one: a client
+// that asks again has given up its connection before, which nobody reads from.
+func (a *api) await() (*invocation, error) {
+	superseded := make(chan struct{})
+	a.mu.Lock()
+	if a.waiter != nil {
+		close(a.waiter)
+	}
+	a.waiter = superseded
+	a.mu.Unlock()
+	for {
+		select {
+		case inv := <-a.fn.work:
+			if a.isSuperseded(superseded) {
+				a.fn.work <- inv // has room: it was just taken out
+				return nil, errGivenUp
+			}
+			a.fn.logs.drain()
+			if a.fn.take(inv) {
+				return inv, nil
+			}
+		case <-superseded:
+			return nil, errGivenUp
+		case <-a.closed:
+			return nil, errGivenUp
+		}
+	}
+}
+
+func (a *api) isSuperseded(waiter chan struct{}) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.waiter != waiter
+}
+
+func (a *api) eventHeaders(inv *invocation) string {
+	h := "Content-Type: application/json\r\nLambda-Runtime-Aws-Request-Id: " + inv.RequestID +
+		"\r\nLambda-Runtime-Deadline-Ms: " + strconv.FormatInt(inv.DeadlineMS, 10) +
+		"\r\nLambda-Runtime-Invoked-Function-Arn: " + a.arn + "\r\n"
+	if inv.TraceID != "" {
+		h += "Lambda-Runtime-Trace-Id: " + oneLine(inv.TraceID) + "\r\n"
+	}
+	if inv.ClientContext != "" {
+		h += "Lambda-Runtime-Client-Context: " + oneLine(inv.ClientContext) + "\r\n"
+	}
+	return h
+}
+
+// oneLine keeps a caller's text from becoming more than one header.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' {
+			return ' '
+		}
+		return r
+	}, s)
+}
+
+func (a *api) response(c *http1.Conn, id string) error {
 	if !a.fn.answering(id) {
-		refuseID(w)
-		return
+		return refuseID(c)
 	}
-	body, err := readBody(r, thaw.MaxPayload)
+	body, err := c.Body(thaw.MaxPayload)
 	switch {
-	case errors.Is(err, errTooBig):
-		a.tooBig(w, id)
+	case errors.Is(err, http1.ErrTooBig):
+		return a.tooBig(c, id)
 	case err != nil:
-		refuse(w, http.StatusBadRequest, "InvalidRequest", err.Error())
+		return err
 	case a.fn.complete(id, "", body):
-		accept(w)
-	default:
-		refuseID(w)
+		return accept(c)
 	}
+	return refuseID(c)
 }
 
 // tooBig ends the invocation with an error and lets the runtime go on.
-func (a *api) tooBig(w http.ResponseWriter, id string) {
+func (a *api) tooBig(c *http1.Conn, id string) error {
 	fe := thaw.FunctionError{
 		Type:    thaw.ErrorTypeTooBig,
 		Message: fmt.Sprintf("Response payload size exceeded maximum allowed payload size (%d bytes).", thaw.MaxPayload),
 	}
-	if !a.fn.complete(id, fe.Type, fe.JSON()) {
-		refuseID(w)
-		return
+	if err := c.Discard(maxDiscard); err != nil {
+		return err
 	}
-	refuse(w, http.StatusRequestEntityTooLarge, "RequestEntityTooLarge",
-		fmt.Sprintf("Exceeded maximum allowed payload size (%d bytes).", thaw.MaxPayload))
+	if !a.fn.complete(id, fe.Type, fe.JSON()) {
+		return refuseID(c)
+	}
+	return refuse(c, 413, "RequestEntityTooLarge", fmt.Sprintf("Exceeded maximum allowed payload size (%d bytes).", thaw.MaxPayload))
 }
 
-func (a *api) invocationError(w http.ResponseWriter, r *http.Request) {
-	id := r.PathValue("id")
+func (a *api) invocationError(c *http1.Conn, r *http1.Request, id string) error {
 	if !a.fn.answering(id) {
-		refuseID(w)
-		return
+		return refuseID(c)
 	}
-	body, err := readBody(r, thaw.MaxPayload)
-	if errors.Is(err, errTooBig) {
-		a.tooBig(w, id)
-		return
+	body, err := c.Body(thaw.MaxPayload)
+	if errors.Is(err, http1.ErrTooBig) {
+		return a.tooBig(c, id)
 	}
 	if err != nil {
-		refuse(w, http.StatusBadRequest, "InvalidRequest", err.Error())
-		return
+		return err
 	}
 	fe := reported(r, body)
 	if len(body) == 0 {
 		body = fe.JSON()
 	}
 	if !a.fn.complete(id, fe.Type, body) {
-		refuseID(w)
-		return
+		return refuseID(c)
 	}
-	accept(w)
+	return accept(c)
 }
 
-func (a *api) initError(w http.ResponseWriter, r *http.Request) {
-	body, err := readBody(r, maxError)
-	if err != nil {
-		body = nil // the type in the header still tells something
+// runtimeError takes the runtime's word that it cannot start, or go on after a
+// restore.
+func (a *api) runtimeError(c *http1.Conn, r *http1.Request) error {
+	body, err := c.Body(maxError)
+	if err != nil && !errors.Is(err, http1.ErrTooBig) {
+		return err
 	}
-	a.fn.fail(reported(r, body))
-	accept(w)
+	a.fn.fail(reported(r, body)) // the header's type tells something without a body
+	return accept(c)
 }
 
-func (a *api) restoreNext(w http.ResponseWriter, r *http.Request) {
+func (a *api) restoreNext(c *http1.Conn) error {
 	a.fn.isReady()
 	select {
 	case <-a.fn.restored:
-		w.Header().Set("Content-Length", "0")
-	case <-r.Context().Done():
+		return c.Answer(200, "", nil)
+	case <-a.closed:
+		return errGivenUp
 	}
-}
-
-func (a *api) restoreError(w http.ResponseWriter, r *http.Request) {
-	a.initError(w, r)
 }
 
 // reported returns the error that a runtime posted. Lambda's shape is expected;
 // anything else still has a type.
-func reported(r *http.Request, body []byte) thaw.FunctionError {
+func reported(r *http1.Request, body []byte) thaw.FunctionError {
 	var fe thaw.FunctionError
 	if err := json.Unmarshal(body, &fe); err != nil {
 		fe = thaw.FunctionError{Message: string(body)}
 	}
 	if fe.Type == "" {
-		fe.Type = r.Header.Get("Lambda-Runtime-Function-Error-Type")
+		fe.Type = r.Header("Lambda-Runtime-Function-Error-Type")
 	}
 	if fe.Type == "" {
 		fe.Type = "Unhandled"
@@ -206,39 +305,17 @@ func reported(r *http.Request, body []byte) thaw.FunctionError {
 	return fe
 }
 
-var errTooBig = errors.New("body is too large")
+const jsonType = "Content-Type: application/json\r\n"
 
-// readBody returns the request's body, at most limit bytes of it.
-func readBody(r *http.Request, limit int) ([]byte, error) {
-	if r.ContentLength >= 0 && r.ContentLength <= int64(limit) {
-		body := make([]byte, r.ContentLength)
-		_, err := io.ReadFull(r.Body, body)
-		return body, err
-	}
-	body, err := io.ReadAll(io.LimitReader(r.Body, int64(limit)+1))
-	if err == nil && len(body) > limit {
-		_, _ = io.CopyN(io.Discard, r.Body, maxDiscard)
-		err = errTooBig
-	}
-	return body, err
+func accept(c *http1.Conn) error {
+	return c.Answer(202, jsonType, []byte(`{"status":"OK"}`+"\n"))
 }
 
-func accept(w http.ResponseWriter) {
-	writeJSON(w, http.StatusAccepted, []byte(`{"status":"OK"}`+"\n"))
-}
-
-func refuseID(w http.ResponseWriter) {
-	refuse(w, http.StatusBadRequest, "InvalidRequestID", "Invalid request ID")
+func refuseID(c *http1.Conn) error {
+	return refuse(c, 400, "InvalidRequestID", "Invalid request ID")
 }
 
 // refuse answers in Lambda's shape of an error.
-func refuse(w http.ResponseWriter, status int, kind, message string) {
-	writeJSON(w, status, thaw.FunctionError{Type: kind, Message: message}.JSON())
-}
-
-func writeJSON(w http.ResponseWriter, status int, body []byte) {
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
-	w.WriteHeader(status)
-	_, _ = w.Write(body)
+func refuse(c *http1.Conn, status int, kind, message string) error {
+	return c.Answer(status, jsonType, thaw.FunctionError{Type: kind, Message: message}.JSON())
 }

@@ -89,7 +89,7 @@ func (f *function) isReady() {
 	f.ready = f.ready || first
 	f.mu.Unlock()
 	if first {
-		f.link.send(f.session, wire.InitDone{}, nil)
+		f.link.send(f.session, &wire.InitDone{}, nil)
 	}
 }
 
@@ -107,7 +107,7 @@ func (f *function) invoke(inv *invocation) {
 	case over != nil:
 		f.finish(inv, *over)
 	case busy:
-		f.link.send(inv.session, wire.Result{RequestID: inv.RequestID, Refused: "another invocation is under way"}, nil)
+		f.link.send(inv.session, &wire.Result{RequestID: inv.RequestID, Refused: "another invocation is under way"}, nil)
 	default:
 		f.release() // a host that took no snapshot sends no second Resume
 	}
@@ -151,7 +151,7 @@ func (f *function) complete(id, functionError string, body []byte) bool {
 	inv.timer.Stop()
 	f.current = nil
 	f.mu.Unlock()
-	f.link.send(inv.session, wire.Result{RequestID: id, FunctionError: functionError}, body)
+	f.link.send(inv.session, &wire.Result{RequestID: id, FunctionError: functionError}, body)
 	return true
 }
 
@@ -207,7 +207,7 @@ func (f *function) end(why func(*invocation) thaw.FunctionError) {
 	ready := f.ready
 	f.mu.Unlock()
 	if !ready {
-		f.link.send(f.session, wire.InitFailed{FunctionError: fe}, nil)
+		f.link.send(f.session, &wire.InitFailed{FunctionError: fe}, nil)
 	}
 	if inv != nil {
 		inv.timer.Stop()
@@ -217,16 +217,16 @@ func (f *function) end(why func(*invocation) thaw.FunctionError) {
 
 // finish answers inv with an end, which the function's log shows as well.
 func (f *function) finish(inv *invocation, fe thaw.FunctionError) {
-	l := wire.Log{RequestID: inv.RequestID, Stream: "platform", UnixNS: time.Now().UnixNano()}
+	l := &wire.Log{RequestID: inv.RequestID, Stream: "platform", UnixNS: time.Now().UnixNano()}
 	f.link.send(inv.session, l, clip(fe.Message, wire.MaxLine))
-	f.link.send(inv.session, wire.Result{RequestID: inv.RequestID, FunctionError: fe.Type, Finished: true}, fe.JSON())
+	f.link.send(inv.session, &wire.Result{RequestID: inv.RequestID, FunctionError: fe.Type, Finished: true}, fe.JSON())
 }
 
 func clip(s string, n int) []byte { return []byte(s[:min(n, len(s))]) }
 
 // logLine sends one line the function wrote to whatever host listens now.
 func (f *function) logLine(stream string, line []byte) {
-	l := wire.Log{Stream: stream, UnixNS: time.Now().UnixNano()}
+	l := &wire.Log{Stream: stream, UnixNS: time.Now().UnixNano()}
 	f.mu.Lock()
 	if f.current != nil {
 		l.RequestID = f.current.RequestID

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
 	"thaw"
@@ -259,3 +260,5 @@ func (g *testGuest) invoke(c *agent.Conn, id, payload string, timeout time.Durat
 	}
 	return r
 }
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

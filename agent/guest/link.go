@@ -57,7 +57,7 @@ func (l *link) write(session uint64, m wire.Message, raw []byte) {
 	}
 	f, err := wire.New(session, m, raw)
 	if err != nil {
-		f, _ = wire.New(session, wire.Fatal{Message: err.Error()}, nil)
+		f, _ = wire.New(session, &wire.Fatal{Message: err.Error()}, nil)
 	}
 	head, tail, err := wire.Encode(l.head[:0], f)
 	if err != nil {

@@ -13,7 +13,7 @@ const inline = 8 << 10
 // Encode appends f's header and JSON to dst and returns that as head, and what
 // is to be written after it as tail, which is empty for small frames. The tail
 // is f.Raw itself or, in the rare case that it had to be masked, a copy; f.Raw
-// is never changed. The error is [ErrTooLarge].
+// is never changed. The error is [ErrTooLarge], or a JSON part that is not one.
 func Encode(dst []byte, f Frame) (head, tail []byte, err error) {
 	if err := f.check(); err != nil {
 		return nil, nil, err

@@ -50,7 +50,7 @@ const (
 	MaxLine = 64 << 10
 )
 
-// Message is the JSON part of a frame.
+// Message is the JSON part of a frame, a pointer to one of the types below.
 type Message interface{ Type() Type }
 
 // Sync begins a session; host to guest. The guest forgets the session before
@@ -64,28 +64,28 @@ type SyncAck struct{}
 // what it cannot know; host to guest. The raw part is EntropyLen random bytes.
 type Resume struct {
 	// WallNS is the host's real-time clock in nanoseconds since 1970.
-	WallNS     int64  `json:"wall_ns"`
-	InstanceID string `json:"instance_id"`
+	WallNS     int64
+	InstanceID string
 	// Restored says that the guest comes out of a snapshot, which ends the
 	// runtime's restore/next.
-	Restored bool `json:"restored"`
+	Restored bool
 }
 
 // Resumed answers Resume with what was done and seen.
 type Resumed struct {
-	InstanceID string `json:"instance_id"`
+	InstanceID string
 	// ClockErrorNS is the guest's clock minus the clock it should show, read
 	// back after it was set.
-	ClockErrorNS int64 `json:"clock_error_ns"`
+	ClockErrorNS int64
 	// WallNS is the guest's real-time clock when this was sent.
-	WallNS int64 `json:"wall_ns"`
+	WallNS int64
 	// Reseeded says that the kernel took the entropy and made new keys of it.
-	Reseeded bool `json:"reseeded"`
+	Reseeded bool
 	// Sample is 16 bytes from the kernel's generator after that, in hex. Two
 	// instances never show the same.
-	Sample string `json:"sample"`
+	Sample string
 	// Error is not empty when something failed; the instance must not serve.
-	Error string `json:"error,omitempty"`
+	Error string
 }
 
 // Init starts the function's runtime; host to guest.
@@ -114,87 +114,129 @@ type Quiesce struct{}
 
 // Quiesced answers Quiesce. After it the guest sends nothing until a Sync.
 type Quiesced struct {
-	Error string `json:"error,omitempty"`
+	Error string
 }
 
 // Invoke is one invocation; host to guest. The raw part is the event.
 type Invoke struct {
-	RequestID string `json:"request_id"`
+	RequestID string
 	// DeadlineMS is the deadline in milliseconds since 1970, for the function.
-	DeadlineMS int64 `json:"deadline_ms"`
+	DeadlineMS int64
 	// RemainingMS is the time until the deadline, which the agent enforces
 	// by its monotonic clock.
-	RemainingMS   int64  `json:"remaining_ms"`
-	TraceID       string `json:"trace_id,omitempty"`
-	ClientContext string `json:"client_context,omitempty"`
+	RemainingMS   int64
+	TraceID       string
+	ClientContext string
 }
 
 // Result answers Invoke. The raw part is the function's reply, or its error
 // object when FunctionError is set.
 type Result struct {
-	RequestID     string `json:"request_id"`
-	FunctionError string `json:"function_error,omitempty"`
+	RequestID     string
+	FunctionError string
 	// Finished says that the runtime is gone and the guest can serve no more.
-	Finished bool `json:"finished,omitempty"`
+	Finished bool
 	// Refused is not empty when the agent did not take the invocation, which
 	// is a mistake of the host and no failure of the function.
-	Refused string `json:"refused,omitempty"`
+	Refused string
 }
 
 // Log is one line the function wrote; guest to host. The raw part is the text
 // without its line end, at most MaxLine bytes, not necessarily UTF-8.
 type Log struct {
-	RequestID string `json:"request_id,omitempty"`
+	RequestID string
 	// Stream is stdout, stderr or platform.
-	Stream string `json:"stream"`
-	UnixNS int64  `json:"unix_ns"`
+	Stream string
+	UnixNS int64
 }
 
 // Ping asks whether the agent lives; host to guest.
 type Ping struct {
-	Nonce uint64 `json:"nonce"`
+	Nonce uint64
 }
 
 // Pong answers Ping with its nonce.
 type Pong struct {
-	Nonce uint64 `json:"nonce"`
+	Nonce uint64
 }
 
 // Fatal says that the guest cannot go on; guest to host.
 type Fatal struct {
-	Message string `json:"message"`
+	Message string
 }
 
-func (Sync) Type() Type       { return TypeSync }
-func (SyncAck) Type() Type    { return TypeSyncAck }
-func (Resume) Type() Type     { return TypeResume }
-func (Resumed) Type() Type    { return TypeResumed }
-func (Init) Type() Type       { return TypeInit }
-func (InitDone) Type() Type   { return TypeInitDone }
-func (InitFailed) Type() Type { return TypeInitFailed }
-func (Quiesce) Type() Type    { return TypeQuiesce }
-func (Quiesced) Type() Type   { return TypeQuiesced }
-func (Invoke) Type() Type     { return TypeInvoke }
-func (Result) Type() Type     { return TypeResult }
-func (Log) Type() Type        { return TypeLog }
-func (Ping) Type() Type       { return TypePing }
-func (Pong) Type() Type       { return TypePong }
-func (Fatal) Type() Type      { return TypeFatal }
+func (*Sync) Type() Type       { return TypeSync }
+func (*SyncAck) Type() Type    { return TypeSyncAck }
+func (*Resume) Type() Type     { return TypeResume }
+func (*Resumed) Type() Type    { return TypeResumed }
+func (*Init) Type() Type       { return TypeInit }
+func (*InitDone) Type() Type   { return TypeInitDone }
+func (*InitFailed) Type() Type { return TypeInitFailed }
+func (*Quiesce) Type() Type    { return TypeQuiesce }
+func (*Quiesced) Type() Type   { return TypeQuiesced }
+func (*Invoke) Type() Type     { return TypeInvoke }
+func (*Result) Type() Type     { return TypeResult }
+func (*Log) Type() Type        { return TypeLog }
+func (*Ping) Type() Type       { return TypePing }
+func (*Pong) Type() Type       { return TypePong }
+func (*Fatal) Type() Type      { return TypeFatal }
+
+func (*Sync) fields() []field    { return nil }
+func (*SyncAck) fields() []field { return nil }
+func (m *Resume) fields() []field {
+	return []field{{"wall_ns", &m.WallNS}, {"instance_id", &m.InstanceID}, {"restored", &m.Restored}}
+}
+func (m *Resumed) fields() []field {
+	return []field{
+		{"instance_id", &m.InstanceID}, {"clock_error_ns", &m.ClockErrorNS}, {"wall_ns", &m.WallNS},
+		{"reseeded", &m.Reseeded}, {"sample", &m.Sample}, {"error", &m.Error},
+	}
+}
+func (*InitDone) fields() []field   { return nil }
+func (*Quiesce) fields() []field    { return nil }
+func (m *Quiesced) fields() []field { return []field{{"error", &m.Error}} }
+func (m *Invoke) fields() []field {
+	return []field{
+		{"request_id", &m.RequestID}, {"deadline_ms", &m.DeadlineMS}, {"remaining_ms", &m.RemainingMS},
+		{"trace_id", &m.TraceID}, {"client_context", &m.ClientContext},
+	}
+}
+func (m *Result) fields() []field {
+	return []field{
+		{"request_id", &m.RequestID}, {"function_error", &m.FunctionError},
+		{"finished", &m.Finished}, {"refused", &m.Refused},
+	}
+}
+func (m *Log) fields() []field {
+	return []field{{"request_id", &m.RequestID}, {"stream", &m.Stream}, {"unix_ns", &m.UnixNS}}
+}
+func (m *Ping) fields() []field  { return []field{{"nonce", &m.Nonce}} }
+func (m *Pong) fields() []field  { return []field{{"nonce", &m.Nonce}} }
+func (m *Fatal) fields() []field { return []field{{"message", &m.Message}} }
 
 // New returns the frame that carries m and raw in a session. It keeps raw.
 func New(session uint64, m Message, raw []byte) (Frame, error) {
+	f := Frame{Type: m.Type(), Session: session, Raw: raw}
+	if fm, ok := m.(flat); ok {
+		f.JSON = appendFlat(nil, fm.fields())
+		return f, f.check()
+	}
 	b, err := json.Marshal(m)
 	if err != nil {
 		return Frame{}, fmt.Errorf("encode %s: %w", m.Type(), err)
 	}
-	f := Frame{Type: m.Type(), Session: session, JSON: b, Raw: raw}
+	f.JSON = b
 	return f, f.check()
 }
 
-// Decode parses the frame's JSON part into m, a pointer to the message that
-// f.Type names.
-func (f Frame) Decode(m any) error {
-	if err := json.Unmarshal(f.JSON, m); err != nil {
+// Decode parses the frame's JSON part into m, of the type that f.Type names.
+func (f Frame) Decode(m Message) (err error) {
+	if fm, ok := m.(flat); ok {
+		err = parseFlat(f.JSON, fm.fields())
+	} else {
+		err = json.Unmarshal(f.JSON, m)
+	}
+	if err != nil {
 		return fmt.Errorf("decode %s: %w", f.Type, err)
 	}
 	return nil

@@ -84,12 +84,17 @@ func (r *Reader) frame() (Frame, error) {
 		r.prefix = magicPrefix(rest)
 		return Frame{}, err
 	}
-	body, err := r.gather(nil, h.json+h.raw)
+	// A header that was cut off by its last bytes may be completed by the first
+	// ones of a magic, so those are looked at once more together with the body.
+	tail := rest[len(rest)-len(Magic)+1:]
+	body, err := r.gather(bytes.Clone(tail), len(tail)+h.json+h.raw)
 	if err != nil {
 		return Frame{}, err
 	}
-	if checksum(body) != h.bodyCRC {
-		r.prefix = magicPrefix(body)
+	seen := body
+	body = body[len(tail):]
+	if checksum(body) != h.bodyCRC || h.json == 0 || body[0] != '{' {
+		r.prefix = magicPrefix(seen)
 		return Frame{}, errHeader
 	}
 	if h.mask != 0 {

@@ -34,10 +34,10 @@
 //	36      4   CRC-32C of bytes 0 to 35
 //	40          body: json, then raw
 //
-// The json part is one JSON object, the message. Payloads travel in the raw
-// part as they are. JSON is UTF-8, which never holds the byte f5, so only the
-// raw part can need a mask. Magic has eight different bytes and therefore
-// cannot overlap itself.
+// The json part is one JSON object, the message, and begins with '{'. Payloads
+// travel in the raw part as they are. JSON is UTF-8, which never holds the byte
+// f5, so only the raw part can need a mask. Magic has eight different bytes and
+// therefore cannot overlap itself.
 package wire
 
 import (
@@ -129,7 +129,13 @@ func parseHeader(b []byte) (header, error) {
 	}, nil
 }
 
+// errJSON is a caller's mistake.
+var errJSON = errors.New("frame holds no JSON object")
+
 func (f Frame) check() error {
+	if len(f.JSON) == 0 || f.JSON[0] != '{' {
+		return errJSON
+	}
 	if len(f.JSON) > MaxJSON {
 		return fmt.Errorf("%w: %d bytes of JSON, at most %d", ErrTooLarge, len(f.JSON), MaxJSON)
 	}

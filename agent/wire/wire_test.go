@@ -3,15 +3,13 @@ package wire
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"runtime"
 	"strings"
 	"testing"
 	"testing/iotest"
-
-	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"thaw"
 )
@@ -49,7 +47,22 @@ func frame(n int) Frame {
 	return Frame{Type: TypeInvoke, Session: 0x1122334455667788, JSON: []byte(`{"request_id":"r"}`), Raw: raw}
 }
 
-func diff(want, got any) string { return cmp.Diff(want, got, cmpopts.EquateEmpty()) }
+func equal(a, b Frame) bool {
+	return a.Type == b.Type && a.Session == b.Session && bytes.Equal(a.JSON, b.JSON) && bytes.Equal(a.Raw, b.Raw)
+}
+
+// diff says how got differs from want, without printing megabytes.
+func diff(want, got []Frame) string {
+	if len(want) != len(got) {
+		return fmt.Sprintf("%d frames, not %d", len(got), len(want))
+	}
+	for i := range want {
+		if !equal(want[i], got[i]) {
+			return fmt.Sprintf("frame %d: got %.200q, want %.200q", i, fmt.Sprint(got[i]), fmt.Sprint(want[i]))
+		}
+	}
+	return ""
+}
 
 func TestGolden(t *testing.T) {
 	f := Frame{Type: TypePing, Session: 0x0102030405060708, JSON: []byte(`{}`), Raw: []byte{0xff}}
@@ -94,7 +107,7 @@ func TestRoundTripByteByByte(t *testing.T) {
 }
 
 func TestTooLarge(t *testing.T) {
-	for _, f := range []Frame{{Raw: make([]byte, MaxRaw+1)}, {JSON: make([]byte, MaxJSON+1)}} {
+	for _, f := range []Frame{{JSON: []byte("{}"), Raw: make([]byte, MaxRaw+1)}, {JSON: bytes.Repeat([]byte{'{'}, MaxJSON+1)}} {
 		if _, _, err := Encode(nil, f); !errors.Is(err, ErrTooLarge) {
 			t.Errorf("got %v", err)
 		}
@@ -105,7 +118,7 @@ func TestTooLarge(t *testing.T) {
 // taken for frames, and must arrive as it is.
 func TestPayloadHoldsFrames(t *testing.T) {
 	f := frame(0)
-	forged := encode(t, Frame{Type: TypeSync, Session: 1})
+	forged := encode(t, Frame{Type: TypeSync, Session: 1, JSON: []byte("{}")})
 	f.Raw = bytes.Repeat(append([]byte(Magic[:5]), forged...), 1000)
 	before := bytes.Clone(f.Raw)
 	stream := encode(t, f)
@@ -138,6 +151,25 @@ func TestCutOff(t *testing.T) {
 	}
 }
 
+// TestCutOffHeaderCompleted cuts the last byte off a header whose last byte is
+// the first one of the magic, so that the next frame completes it.
+func TestCutOffHeaderCompleted(t *testing.T) {
+	first := frame(20)
+	whole := encode(t, first)
+	for whole[HeaderLen-1] != Magic[0] {
+		first.Session++
+		whole = encode(t, first)
+	}
+	next := frame(5)
+	got := readAll(t, bytes.NewReader(append(whole[:HeaderLen-1], encode(t, next)...)))
+	if d := diff([]Frame{next}, got); d != "" {
+		t.Error(d)
+	}
+	if d := diff([]Frame{first}, readAll(t, bytes.NewReader(encode(t, first)))); d != "" {
+		t.Error(d)
+	}
+}
+
 // TestCutOffInLargeFrame also shows that the reader needs nothing after the
 // next frame to notice.
 func TestCutOffInLargeFrame(t *testing.T) {
@@ -152,8 +184,8 @@ func TestCutOffInLargeFrame(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if d := diff(frame(5), f); d != "" {
-			t.Errorf("%d bytes: %s", n, d)
+		if !equal(frame(5), f) {
+			t.Errorf("%d bytes: got a frame of %d", n, len(f.Raw))
 		}
 		pr.Close()
 	}
@@ -215,7 +247,7 @@ func TestPromiseAllocatesLittle(t *testing.T) {
 }
 
 func TestMessages(t *testing.T) {
-	f, err := New(9, InitFailed{thaw.FunctionError{Type: "T", Message: "m", Trace: []string{"a"}}}, nil)
+	f, err := New(9, &InitFailed{thaw.FunctionError{Type: "T", Message: "m", Trace: []string{"a"}}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -226,7 +258,7 @@ func TestMessages(t *testing.T) {
 	if err := f.Decode(&m); err != nil || m.FunctionError.Type != "T" {
 		t.Errorf("got %+v, %v", m, err)
 	}
-	if _, err := New(9, Fatal{Message: strings.Repeat("x", MaxJSON)}, nil); !errors.Is(err, ErrTooLarge) {
+	if _, err := New(9, &Fatal{Message: strings.Repeat("x", MaxJSON)}, nil); !errors.Is(err, ErrTooLarge) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -262,7 +294,7 @@ func FuzzReader(f *testing.F) {
 			}
 		}
 		got := readAll(t, bytes.NewReader(append(bytes.Clone(b), good...)))
-		if len(got) == 0 || diff(frame(20), got[len(got)-1]) != "" {
+		if len(got) == 0 || !equal(frame(20), got[len(got)-1]) {
 			t.Errorf("the frame behind was lost: %d frames", len(got))
 		}
 	})
@@ -271,9 +303,9 @@ func FuzzReader(f *testing.F) {
 // FuzzRoundTrip encodes anything and cuts it anywhere.
 func FuzzRoundTrip(f *testing.F) {
 	f.Add(byte(1), uint64(1), []byte("{}"), []byte("raw"), uint16(0))
-	f.Add(byte(200), uint64(0), []byte{}, []byte(Magic+Magic), uint16(45))
+	f.Add(byte(200), uint64(0), []byte{'{'}, []byte(Magic+Magic), uint16(45))
 	f.Fuzz(func(t *testing.T, kind byte, session uint64, json, raw []byte, cut uint16) {
-		if bytes.Contains(json, []byte{Magic[0]}) || len(json) > MaxJSON || len(raw) > MaxRaw {
+		if !bytes.HasPrefix(json, []byte{'{'}) || bytes.Contains(json, []byte{Magic[0]}) || len(json) > MaxJSON || len(raw) > MaxRaw {
 			t.Skip() // no JSON, or too large
 		}
 		want := Frame{Type: Type(kind), Session: session, JSON: json, Raw: raw}
@@ -285,11 +317,29 @@ func FuzzRoundTrip(f *testing.F) {
 	})
 }
 
+func messages() []Message {
+	return []Message{
+		&Sync{}, &SyncAck{}, &Resume{}, &Resumed{}, &Init{}, &InitDone{}, &InitFailed{}, &Quiesce{}, &Quiesced{},
+		&Invoke{}, &Result{}, &Log{}, &Ping{}, &Pong{}, &Fatal{},
+	}
+}
+
+func TestTypes(t *testing.T) {
+	for i, m := range messages() {
+		if m.Type() != Type(i+1) {
+			t.Errorf("%T has type %d", m, m.Type())
+		}
+	}
+	if s := TypeFatal.String() + Type(99).String(); s != "fataltype 99" {
+		t.Error(s)
+	}
+}
+
 // FuzzMessages decodes anything as every message.
 func FuzzMessages(f *testing.F) {
 	f.Add([]byte(`{"request_id":"a","env":{"a":"b"},"stackTrace":["x"]}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		for _, m := range []any{&Resume{}, &Resumed{}, &Init{}, &InitFailed{}, &Quiesced{}, &Invoke{}, &Result{}, &Log{}, &Ping{}, &Pong{}, &Fatal{}} {
+		for _, m := range messages() {
 			_ = Frame{JSON: b}.Decode(m)
 		}
 	})

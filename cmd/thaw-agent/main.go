@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"syscall"
 	"time"
@@ -27,6 +28,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, "thaw-agent is the first process of a guest of thaw. It does nothing anywhere else.")
 		os.Exit(2)
 	}
+	runtime.GOMAXPROCS(1) // nothing here is worth the pages of a second thread that looks for work
 	debug.SetGCPercent(-1)
 	debug.SetMemoryLimit(memoryLimit)
 	fmt.Fprintln(os.Stderr, "thaw-agent:", run())

@@ -120,7 +120,7 @@ func disk(d *descriptors, i int, f *os.File) []string {
 
 // kernelArguments is the guest kernel's command line.
 func (o options) kernelArguments() string {
-	args := "console=ttyS0 quiet loglevel=4 rdinit=/init reboot=t panic=-1 unknown_nmi_panic oops=panic " +
+	args := "console=ttyS0 quiet loglevel=4 rdinit=/init reboot=t panic=-1 unknown_nmi_panic sysctl.kernel.panic_on_unrecovered_nmi=1 sysctl.kernel.panic_on_io_nmi=1 oops=panic " +
 		"random.trust_cpu=on 8250.nr_uarts=1 cryptomgr.notests no_timer_check i8042.noaux"
 	if o.accel == TCG {
 		// The kernel measures the clock against a timer interrupt, which under

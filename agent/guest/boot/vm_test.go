@@ -133,9 +133,8 @@ func startVM(t *testing.T) *vm {
 		"-kernel", kernel, "-initrd", filepath.Join(v.dir, "initramfs"), "-append", cmdline,
 		"-drive", "if=none,id=root,format=raw,readonly=on,file="+filepath.Join(v.dir, "root.erofs"), "-device", "virtio-blk-pci,drive=root",
 		"-drive", "if=none,id=code,format=raw,readonly=on,file="+filepath.Join(v.dir, "code.erofs"), "-device", "virtio-blk-pci,drive=code",
-		"-device", "virtio-serial-pci", "-add-fd", "fd=3,set=1",
+		"-device", "virtio-serial-pci",
 		"-chardev", "socket,id=agent,fd=3", "-device", "virtserialport,chardev=agent,name=thaw")
-	cmd.Args = remove(cmd.Args, "-add-fd", "fd=3,set=1")
 	cmd.ExtraFiles = []*os.File{guest}
 	cmd.Stderr = os.Stderr
 	if err := cmd.Start(); err != nil {
@@ -148,18 +147,6 @@ func startVM(t *testing.T) *vm {
 	v.conn = agent.NewConn(host, func(l agent.Log) { v.logs <- l })
 	t.Cleanup(func() { v.conn.Close() })
 	return v
-}
-
-func remove(args []string, drop ...string) []string {
-	var kept []string
-	for _, a := range args {
-		if len(drop) > 0 && a == drop[0] {
-			drop = drop[1:]
-			continue
-		}
-		kept = append(kept, a)
-	}
-	return kept
 }
 
 func socketpair(t *testing.T) (net.Conn, *os.File) {

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -39,6 +40,11 @@ func main() {
 	if text := os.Getenv("FAIL_RESTORE"); text != "" {
 		post(base+"restore/error", "Test.RestoreError", []byte(`{"errorType":"Test.RestoreError","errorMessage":"`+text+`"}`))
 		os.Exit(1)
+	}
+	if os.Getenv("IMPATIENT") != "" { // asks, gives up and asks again
+		impatient := &http.Client{Timeout: 100 * time.Millisecond}
+		_, err := impatient.Get(base + "invocation/next")
+		fmt.Println("gave up:", err != nil)
 	}
 	for {
 		header, body := get(base + "invocation/next")
@@ -129,7 +135,11 @@ func look() map[string]string {
 }
 
 func openPort() error {
-	f, err := os.OpenFile("/dev/vport0p1", os.O_RDWR, 0)
+	ports, err := filepath.Glob("/dev/vport*")
+	if err != nil || len(ports) == 0 {
+		return fmt.Errorf("no port: %v", err)
+	}
+	f, err := os.OpenFile(ports[0], os.O_RDWR, 0)
 	if err == nil {
 		f.Close()
 	}

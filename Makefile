@@ -1,0 +1,43 @@
+# The build, for people; `make demo` and `make test` set up a new Debian 12
+# machine by themselves, as root.
+
+GO      ?= go
+CACHE   ?= $(CURDIR)/.cache
+# Debian's packages and the images made of them are kept here between runs.
+export THAW_TEST_CACHE ?= $(CACHE)/test
+
+AGENT   := image/embedded/thaw-agent
+LDFLAGS := -s -w
+
+.PHONY: all build demo test lint fuzz bench deps clean
+
+all: build
+
+## build: bin/thaw, one static binary with the guest agent inside
+build:
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags='$(LDFLAGS)' -o $(AGENT) ./cmd/thaw-agent
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags='$(LDFLAGS)' -o bin/thaw ./cmd/thaw
+
+## demo: deploy a function and start it in every way there is
+demo: deps build
+	bin/thaw demo --images '$(CACHE)/images' examples/hello
+
+## test: every test, real VMs included
+test: deps build
+	$(GO) vet ./...
+	$(GO) test -timeout 12m ./...
+
+## lint: the rules in .golangci.yml
+lint:
+	$(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0 run
+
+## fuzz: every fuzz target for FUZZTIME
+FUZZTIME ?= 60s
+fuzz:
+	scripts/fuzz.sh $(FUZZTIME)
+
+deps:
+	scripts/deps.sh
+
+clean:
+	rm -rf bin $(AGENT)

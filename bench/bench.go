@@ -1,0 +1,297 @@
+// Package bench measures how invocations start. Samples are raw and complete:
+// what is compared is interleaved in one run, and a cold start counts as cold
+// only when the page cache was seen to be empty.
+package bench
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"thaw"
+	"thaw/client"
+	"thaw/pagecache"
+)
+
+// Options choose what is measured.
+type Options struct {
+	Function string
+	Payload  []byte
+	// N is how many samples of each kind are taken.
+	N int
+	// Kinds are what takes turns, in this order.
+	Kinds []Kind
+	// ReadaheadKiB is the disk's readahead while measuring; 0 leaves it.
+	// Linux's default is 128; a large one reads a snapshot whole at the first
+	// fault and hides what a policy does.
+	ReadaheadKiB int
+}
+
+// Kind is one of the things that are compared.
+type Kind string
+
+// Kinds, in the order they take turns.
+const (
+	KindBoot    Kind = "boot"
+	KindVanilla Kind = "vanilla"
+	KindReap    Kind = "reap"
+	KindWarm    Kind = "warm"
+)
+
+// Start is how an invocation of kind k comes by its instance.
+func (k Kind) Start() thaw.Start {
+	switch k {
+	case KindBoot:
+		return thaw.StartBoot
+	case KindWarm:
+		return thaw.StartWarm
+	}
+	return thaw.StartCold
+}
+
+// Sample is one invocation.
+type Sample struct {
+	Kind  Kind `json:"kind"`
+	Round int  `json:"round"`
+	// WallMS is the time that the client saw.
+	WallMS float64 `json:"wall_ms"`
+	thaw.Invocation
+}
+
+// Environment is what a figure depends on besides the program.
+type Environment struct {
+	Time            time.Time `json:"time"`
+	Kernel          string    `json:"kernel"`
+	CPU             string    `json:"cpu"`
+	Cores           int       `json:"cores"`
+	Accelerator     string    `json:"accelerator"`
+	VMM             string    `json:"vmm"`
+	Version         string    `json:"thaw"`
+	MemoryMiB       int64     `json:"guest_memory_mib"`
+	ReadaheadBefore int       `json:"readahead_kib_before"`
+	ReadaheadDuring int       `json:"readahead_kib_during"`
+	LoadBefore      string    `json:"load_before"`
+}
+
+// Report is a run.
+type Report struct {
+	Function    string      `json:"function"`
+	Environment Environment `json:"environment"`
+	// WorkingSetPages is how many pages the recording for reap held.
+	WorkingSetPages int64    `json:"working_set_pages"`
+	Samples         []Sample `json:"samples"`
+}
+
+// Run measures, as root and on the daemon's machine. progress is told of each
+// sample before it is taken. The disk's readahead is put back before Run
+// returns, also when ctx ends it.
+func Run(ctx context.Context, c *client.Client, o Options, progress func(done, total int, what string)) (r Report, err error) {
+	d, err := prepare(ctx, c, o, progress)
+	if err != nil {
+		return r, err
+	}
+	restore, env, err := environment(ctx, c, d, o)
+	if err != nil {
+		return r, err
+	}
+	defer restore()
+	r = Report{Function: o.Function, Environment: env, WorkingSetPages: d.SnapshotInfo.WorkingSetPages}
+	total := o.N * len(o.Kinds)
+	for round := range o.N {
+		for _, k := range o.Kinds {
+			progress(len(r.Samples), total, string(k))
+			s, err := sample(ctx, c, o, d, k)
+			if err != nil {
+				return r, fmt.Errorf("round %d, %s: %w", round+1, k, err)
+			}
+			s.Round = round + 1
+			r.Samples = append(r.Samples, s)
+		}
+	}
+	return r, nil
+}
+
+// prepare makes sure that the working set is recorded and that an instance is
+// warm, and describes the function. The warm instance was restored by reap: it
+// maps no file whose pages are to be dropped.
+func prepare(ctx context.Context, c *client.Client, o Options, progress func(int, int, string)) (thaw.Description, error) {
+	progress(0, o.N*len(o.Kinds), "preparing: recording the working set, warming an instance")
+	for range 20 {
+		d, err := c.Describe(ctx, o.Function)
+		if err != nil {
+			return d, err
+		}
+		if d.SnapshotInfo == nil {
+			return d, thaw.Errorf(thaw.CodeConflict, "function %s has no snapshot to restore: %s", o.Function, d.Problem)
+		}
+		if d.SnapshotInfo.WorkingSetPages > 0 {
+			return d, warmUp(ctx, c, o)
+		}
+		if err := once(ctx, c, o, KindReap); err != nil {
+			return d, err
+		}
+		select {
+		case <-time.After(100 * time.Millisecond): // it is published after the reply
+		case <-ctx.Done():
+			return d, context.Cause(ctx)
+		}
+	}
+	return thaw.Description{}, thaw.Errorf(thaw.CodeConflict, "no working set of function %s gets recorded: see the daemon's log", o.Function)
+}
+
+func once(ctx context.Context, c *client.Client, o Options, k Kind) error {
+	_, err := invoke(ctx, c, o, k)
+	return err
+}
+
+// warmUp leaves one instance that has served.
+func warmUp(ctx context.Context, c *client.Client, o Options) error {
+	r := thaw.InvokeRequest{Function: o.Function, Payload: o.Payload, Policy: thaw.PolicyReap, Cold: true}
+	if _, err := c.Invoke(ctx, r); err != nil {
+		return err
+	}
+	return once(ctx, c, o, KindWarm)
+}
+
+// sample takes one. For a cold one, nothing of the function is in the page
+// cache, which is checked.
+func sample(ctx context.Context, c *client.Client, o Options, d thaw.Description, k Kind) (Sample, error) {
+	if k != KindWarm {
+		if err := chill(d); err != nil {
+			return Sample{}, err
+		}
+	}
+	s, err := invoke(ctx, c, o, k)
+	if err != nil {
+		return s, err
+	}
+	if s.Start != k.Start() {
+		return s, thaw.Errorf(thaw.CodeConflict, "the start was %s, not %s: is something else using the function? %s", s.Start, k.Start(), s.Reason)
+	}
+	return s, nil
+}
+
+func invoke(ctx context.Context, c *client.Client, o Options, k Kind) (Sample, error) {
+	r := thaw.InvokeRequest{Function: o.Function, Payload: o.Payload}
+	if k != KindWarm {
+		r.Policy, r.Cold, r.Discard = thaw.Policy(k), true, true
+	}
+	start := time.Now()
+	reply, err := c.Invoke(ctx, r)
+	wall := time.Since(start)
+	if err != nil {
+		return Sample{}, err
+	}
+	if reply.FunctionError != "" {
+		return Sample{}, thaw.Errorf(thaw.CodeFunction, "function %s failed: %s: %s", o.Function, reply.FunctionError, reply.Payload)
+	}
+	record, err := c.Invocation(ctx, reply.ID)
+	return Sample{Kind: k, WallMS: float64(wall.Microseconds()) / 1e3, Invocation: record}, err
+}
+
+// chill drops every file of the function from the page cache and verifies that
+// nothing is left of any.
+func chill(d thaw.Description) error {
+	for _, name := range artifacts(d) {
+		if err := chillFile(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func artifacts(d thaw.Description) []string {
+	names := append([]string(nil), d.Disks...)
+	for _, n := range []string{thaw.FileManifest, thaw.FileState, thaw.FileMemory, thaw.FileWorkingSet} {
+		names = append(names, filepath.Join(d.SnapshotInfo.Folder, n))
+	}
+	return names
+}
+
+func chillFile(name string) error {
+	f, err := os.Open(name)
+	if os.IsNotExist(err) && filepath.Base(name) == thaw.FileWorkingSet {
+		return nil
+	}
+	if os.IsNotExist(err) || os.IsPermission(err) {
+		return thaw.Errorf(thaw.CodeInvalid, "the benchmark must run as root on the daemon's machine, to empty the page cache: %w", err)
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	// A VM that has just ended may hold its mappings for a moment.
+	for wait := time.Millisecond; ; wait *= 2 {
+		if err := pagecache.Evict(f); err != nil {
+			return err
+		}
+		left, err := pagecache.Resident(f)
+		if err != nil || left == 0 {
+			return err
+		}
+		if wait > time.Second {
+			return thaw.Errorf(thaw.CodeConflict, "%d pages of %s stay in the page cache: is another instance of the function running?", left, filepath.Base(name))
+		}
+		time.Sleep(wait)
+	}
+}
+
+// environment describes the machine and sets the readahead; restore puts it
+// back.
+func environment(ctx context.Context, c *client.Client, d thaw.Description, o Options) (restore func(), e Environment, err error) {
+	info, err := c.Info(ctx)
+	if err != nil {
+		return nil, e, err
+	}
+	m := d.SnapshotInfo.Machine
+	e = Environment{
+		Time: time.Now().UTC(), Kernel: kernel(), CPU: cpu(), Cores: runtime.NumCPU(), Accelerator: info.Accelerator,
+		VMM: m.VMM + " " + m.VMMVersion, Version: info.Version, MemoryMiB: d.MemoryBytes >> 20, LoadBefore: load(),
+	}
+	disk, err := pagecache.ReadaheadOf(d.SnapshotInfo.Folder)
+	if os.IsNotExist(err) || os.IsPermission(err) {
+		return nil, e, thaw.Errorf(thaw.CodeInvalid, "the benchmark must run as root on the daemon's machine: %w", err)
+	}
+	if err != nil {
+		return nil, e, err
+	}
+	if e.ReadaheadBefore, err = disk.Get(); err != nil {
+		return nil, e, err
+	}
+	e.ReadaheadDuring = e.ReadaheadBefore
+	if o.ReadaheadKiB == 0 {
+		return func() {}, e, nil
+	}
+	e.ReadaheadDuring = o.ReadaheadKiB
+	before := e.ReadaheadBefore
+	return func() { _ = disk.Set(before) }, e, disk.Set(o.ReadaheadKiB)
+}
+
+func kernel() string {
+	var u unix.Utsname
+	if unix.Uname(&u) != nil {
+		return ""
+	}
+	return unix.ByteSliceToString(u.Release[:])
+}
+
+func cpu() string {
+	b, _ := os.ReadFile("/proc/cpuinfo") // unknown is ""
+	for line := range strings.Lines(string(b)) {
+		if name, ok := strings.CutPrefix(line, "model name"); ok {
+			return strings.TrimSpace(strings.TrimLeft(name, "\t :"))
+		}
+	}
+	return ""
+}
+
+func load() string {
+	b, _ := os.ReadFile("/proc/loadavg") // unknown is ""
+	return strings.TrimSpace(string(b))
+}

@@ -1,0 +1,182 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"thaw"
+	"thaw/bench"
+	"thaw/client"
+)
+
+type demoFlags struct {
+	images string
+	n      int
+}
+
+func newDemoCommand(a *app) *cobra.Command {
+	var f demoFlags
+	cmd := &cobra.Command{
+		Use:   "demo DIR",
+		Short: "Start a function in every way there is and compare",
+		Long: `Start a function in every way there is and compare.
+
+A daemon of its own, on a free port and with a state folder that is thrown away,
+deploys the Python function in DIR (handler app.handler) and invokes it by boot,
+cold by vanilla and by reap, and warm. Nothing is left running afterwards. What
+guests boot from is kept in --images, so that the next demo is quick.`,
+		Example: "  thaw demo examples/hello",
+		Args:    arguments("DIR"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.demo(cmd.Context(), args[0], f)
+		},
+	}
+	cmd.Flags().StringVar(&f.images, "images", "", "`folder` that keeps what guests boot from (default: thrown away)")
+	cmd.Flags().IntVarP(&f.n, "samples", "n", 3, "how many starts of each kind, of which the median is shown")
+	return cmd
+}
+
+const demoName = "hello"
+
+func (a *app) demo(ctx context.Context, dir string, f demoFlags) (err error) {
+	settings := thaw.Settings{}.WithDefaults()
+	if err := checkCode(dir, settings); err != nil {
+		return err
+	}
+	state, err := os.MkdirTemp("", "thaw-demo-")
+	if err != nil {
+		return written(err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(state)) }()
+	fmt.Fprintln(a.stderr, "starting a daemon with a state folder of its own")
+	addr, stop, err := a.startDaemon(ctx, state, f.images)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, stop()) }()
+	c, err := client.New(addr)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	fmt.Fprintf(a.stderr, "deploying %s\n", dir)
+	if err := a.demoDeploy(ctx, c, dir, settings); err != nil {
+		return err
+	}
+	return a.demoStarts(ctx, c, f.n)
+}
+
+func (a *app) demoDeploy(ctx context.Context, c *client.Client, dir string, s thaw.Settings) error {
+	code := pack(dir)
+	defer code.Close()
+	r := (&app{stderr: a.stderr, format: formatTable}).reporter()
+	defer r.close()
+	_, err := c.Deploy(ctx, demoName, s, code, r.event)
+	return err
+}
+
+func (a *app) demoStarts(ctx context.Context, c *client.Client, n int) error {
+	fmt.Fprintln(a.stderr, "invoking it: boot, cold by vanilla, cold by reap, warm")
+	meter := a.meter()
+	report, err := bench.Run(ctx, c, bench.Options{
+		Function: demoName, Payload: []byte(`{"name": "thaw"}`), N: n, ReadaheadKiB: 128,
+		Kinds: []bench.Kind{bench.KindBoot, bench.KindVanilla, bench.KindReap, bench.KindWarm},
+	}, meter.show)
+	meter.close()
+	if err != nil {
+		return err
+	}
+	if a.format == formatJSON {
+		return writeJSON(a.stdout, report)
+	}
+	fmt.Fprintln(a.stdout)
+	if err := report.WriteTable(a.stdout); err != nil {
+		return written(err)
+	}
+	_, err = fmt.Fprintln(a.stdout, "\n"+lesson(report))
+	return written(err)
+}
+
+// lesson says in words what the table shows.
+func lesson(r bench.Report) string {
+	total := func(k bench.Kind) float64 { return r.Median(k, bench.Total) }
+	f := r.Findings()
+	return fmt.Sprintf(`What you see: a boot takes %.1f s. The same function, restored from its memory snapshot with nothing in the
+page cache, answers in %.0f ms when the kernel fetches each page at its first touch (vanilla, %.0f major faults),
+and in %.0f ms when the %d pages it is known to need come in with one read (reap, %.0f faults left).
+Warm, it takes %.1f ms. Guests run by %s.`,
+		total(bench.KindBoot)/1e3, total(bench.KindVanilla), r.Median(bench.KindVanilla, bench.MajorFaults),
+		total(bench.KindReap), r.WorkingSetPages, f.FaultsLeft*float64(r.WorkingSetPages),
+		total(bench.KindWarm), r.Environment.Accelerator)
+}
+
+// startDaemon runs this program as a daemon and waits until it serves. stop
+// ends it and waits for that.
+func (a *app) startDaemon(ctx context.Context, state, images string) (addr string, stop func() error, err error) {
+	self, err := os.Executable()
+	if err != nil {
+		return "", nil, thaw.Errorf(thaw.CodeUnavailable, "find this program: %w", err)
+	}
+	cmd := exec.Command(self, "serve", "--listen", "127.0.0.1:0", "--state", state, "--images", images)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a Ctrl-C is ours to pass on
+	log := &tail{out: a.stderr}
+	cmd.Stderr = log
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return "", nil, thaw.Errorf(thaw.CodeUnavailable, "start a daemon: %w", err)
+	}
+	if err := cmd.Start(); err != nil {
+		return "", nil, thaw.Errorf(thaw.CodeUnavailable, "start a daemon: %w", err)
+	}
+	stop = func() error { return stopDaemon(cmd) }
+	unwatch := context.AfterFunc(ctx, func() { _ = cmd.Process.Signal(syscall.SIGTERM) })
+	line, err := bufio.NewReader(out).ReadString('\n')
+	unwatch()
+	_, rest, found := strings.Cut(line, "http://")
+	if err != nil || !found {
+		_ = stop()
+		return "", nil, thaw.Errorf(thaw.CodeUnavailable, "the daemon did not start: %s", log.last())
+	}
+	addr, _, _ = strings.Cut(rest, ";")
+	return addr, stop, nil
+}
+
+// stopDaemon lets the daemon end its VMs, and insists if it takes too long.
+func stopDaemon(cmd *exec.Cmd) error {
+	_ = cmd.Process.Signal(syscall.SIGTERM)
+	insist := time.AfterFunc(drainTime+closeTime, func() { _ = cmd.Process.Kill() })
+	defer insist.Stop()
+	if err := cmd.Wait(); err != nil {
+		return thaw.Errorf(thaw.CodeInternal, "the daemon did not end well: %w", err)
+	}
+	return nil
+}
+
+// tail passes on what a daemon says while it prepares, in short, and keeps its
+// last line.
+type tail struct {
+	out  io.Writer
+	line string
+}
+
+func (t *tail) Write(b []byte) (int, error) {
+	for line := range strings.Lines(string(b)) {
+		t.line = strings.TrimSpace(line)
+		if _, msg, ok := strings.Cut(t.line, "msg="); ok && strings.Contains(t.line, "level=INFO") && !strings.Contains(t.line, "path=") {
+			fmt.Fprintln(t.out, "  "+oneLine(msg))
+		}
+	}
+	return len(b), nil
+}
+
+func (t *tail) last() string { return strings.TrimPrefix(t.line, "thaw: ") }

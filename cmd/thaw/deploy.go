@@ -1,0 +1,168 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"thaw"
+	"thaw/client"
+)
+
+type deployFlags struct {
+	runtime, handler string
+	memory           bytesFlag
+	timeout          time.Duration
+	env              []string
+}
+
+func newDeployCommand(a *app) *cobra.Command {
+	f := deployFlags{memory: thaw.DefaultMemory}
+	cmd := &cobra.Command{
+		Use:   "deploy NAME DIR",
+		Short: "Make a new version of a function from a folder",
+		Long: `Make a new version of a function from the files in a folder.
+
+The version serves once it has booted, its code has initialised, and a snapshot
+of that has been taken and verified; until then the one before it does. Steps go
+to standard error, the result to standard output; with -o json every step is a
+line of JSON on standard output. Folders called .git and __pycache__ stay behind.`,
+		Example: `  thaw deploy hello ./hello
+  thaw deploy resize ./resize --handler image.resize --memory 512MiB --timeout 10s
+  thaw deploy web ./web --runtime provided --env MODE=fast --env LEVEL=3`,
+		Args:              arguments("NAME", "DIR"),
+		ValidArgsFunction: a.completeNames,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			settings, err := f.settings(cmd)
+			if err != nil {
+				return err
+			}
+			return a.deploy(cmd, args[0], args[1], settings)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&f.runtime, "runtime", string(thaw.RuntimePython), "`runtime`: python3 or provided")
+	flags.StringVar(&f.handler, "handler", "", "what python3 calls, as `module.function` (default app.handler)")
+	flags.Var(&f.memory, "memory", "memory of each VM")
+	flags.DurationVar(&f.timeout, "timeout", thaw.DefaultTimeout, "most an invocation may take")
+	flags.StringArrayVar(&f.env, "env", nil, "environment variable as `NAME=VALUE`, may be repeated")
+	completeWords(cmd, "runtime", runtimeNames()...)
+	return cmd
+}
+
+// settings checks the flags. A zero, which means the default to the daemon, is
+// an error when it was written out.
+func (f deployFlags) settings(cmd *cobra.Command) (thaw.Settings, error) {
+	env, err := parseEnv(f.env)
+	if err != nil {
+		return thaw.Settings{}, err
+	}
+	s := thaw.Settings{
+		Runtime:     thaw.Runtime(f.runtime),
+		Handler:     f.handler,
+		MemoryBytes: int64(f.memory),
+		Timeout:     f.timeout,
+		Env:         env,
+	}
+	if s.MemoryBytes == 0 {
+		return s, thaw.Errorf(thaw.CodeInvalid, "memory of 0 is out of range: choose %s to %s", size(thaw.MinMemory), size(thaw.MaxMemory))
+	}
+	if s.Timeout == 0 {
+		return s, thaw.Errorf(thaw.CodeInvalid, "timeout 0 is out of range: choose %s to %s", thaw.MinTimeout, thaw.MaxTimeout)
+	}
+	if s.Runtime == "" || cmd.Flags().Changed("handler") && s.Handler == "" {
+		return s, thaw.Errorf(thaw.CodeInvalid, "runtime and handler cannot be empty: leave the flag out for the default")
+	}
+	s = s.WithDefaults()
+	return s, s.Validate()
+}
+
+func (a *app) deploy(cmd *cobra.Command, name, dir string, settings thaw.Settings) error {
+	if err := thaw.CheckName(name); err != nil {
+		return err
+	}
+	if err := checkCode(dir, settings); err != nil {
+		return err
+	}
+	c, err := a.client()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	code := pack(dir)
+	defer code.Close()
+	report := a.reporter()
+	version, err := c.Deploy(cmd.Context(), name, settings, code, report.event)
+	report.close()
+	if err != nil || a.format == formatJSON {
+		return err
+	}
+	return a.deployed(version)
+}
+
+// pack streams a folder; closing the stream ends the goroutine that writes it.
+func pack(dir string) io.ReadCloser {
+	r, w := io.Pipe()
+	go func() { w.CloseWithError(client.Pack(w, dir)) }() // always returns nil
+	return r
+}
+
+func (a *app) deployed(v thaw.Version) error {
+	if v.Problem != "" {
+		fmt.Fprintf(a.stderr, "thaw: warning: no snapshot, every start of %s is a boot: %s\n", v.Function, oneLine(v.Problem))
+	}
+	_, err := fmt.Fprintf(a.stdout, "%s version %d: %s, %s memory, code %s\n", v.Function, v.Number, v.Runtime, size(v.MemoryBytes), size(v.CodeBytes))
+	return written(err)
+}
+
+// checkCode finds the mistakes in a folder that need no daemon to be seen.
+func checkCode(dir string, s thaw.Settings) error {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return thaw.Errorf(thaw.CodeInvalid, "read the function's folder: %w", err)
+	}
+	if !info.IsDir() {
+		return thaw.Errorf(thaw.CodeInvalid, "%s is not a folder: name the one that holds the function's files", dir)
+	}
+	if s.Runtime == thaw.RuntimeProvided {
+		return checkBootstrap(filepath.Join(dir, "bootstrap"))
+	}
+	return checkModule(dir, s.Handler)
+}
+
+func checkBootstrap(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return thaw.Errorf(thaw.CodeInvalid, "%s is missing: the provided runtime starts it; build it first, or choose --runtime python3", path)
+	}
+	if !info.Mode().IsRegular() || info.Mode()&0o111 == 0 {
+		return thaw.Errorf(thaw.CodeInvalid, "%s is not an executable file: chmod +x %s", path, path)
+	}
+	return nil
+}
+
+// checkModule looks for what Python would import for handler: a file, a package
+// or an extension module.
+func checkModule(dir, handler string) error {
+	module := handler[:strings.LastIndexByte(handler, '.')]
+	path := filepath.Join(dir, strings.ReplaceAll(module, ".", string(filepath.Separator)))
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return nil
+	}
+	// The rule for handlers allows no character that Glob gives a meaning to;
+	// dir may hold one, so it is the folder's listing that is searched.
+	entries, err := os.ReadDir(filepath.Dir(path))
+	if err == nil {
+		for _, e := range entries {
+			if stem, _, ok := strings.Cut(e.Name(), "."); ok && stem == filepath.Base(path) {
+				return nil
+			}
+		}
+	}
+	return thaw.Errorf(thaw.CodeInvalid, "%s.py is missing: handler %s names it; write it, or choose another --handler", path, handler)
+}

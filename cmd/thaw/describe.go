@@ -1,0 +1,129 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"thaw"
+)
+
+func newDescribeCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "describe NAME",
+		Short: "Show everything about a function",
+		Long:  "Show the newest version of a function: its settings, its snapshot and what that\noccupies, its VMs and its latest invocations.",
+		Example: `  thaw describe hello
+  thaw describe hello -o json | jq .snapshot_info.working_set_pages`,
+		Args:              arguments("NAME"),
+		ValidArgsFunction: a.completeNames,
+		RunE:              func(cmd *cobra.Command, args []string) error { return a.describe(cmd, args[0]) },
+	}
+}
+
+func (a *app) describe(cmd *cobra.Command, name string) error {
+	if err := thaw.CheckName(name); err != nil {
+		return err
+	}
+	c, err := a.client()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	d, err := c.Describe(cmd.Context(), name)
+	if err != nil {
+		return err
+	}
+	if a.format == formatJSON {
+		return writeJSON(a.stdout, d)
+	}
+	return writeDescription(a.stdout, d)
+}
+
+func writeDescription(w io.Writer, d thaw.Description) error {
+	fields := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	rows := append(versionFields(d.Version), snapshotFields(d)...)
+	for _, disk := range d.Disks {
+		rows = append(rows, [2]string{"disk", disk})
+	}
+	for _, row := range rows {
+		fmt.Fprintf(fields, "%s\t%s\n", row[0], printable(row[1]))
+	}
+	if err := written(fields.Flush()); err != nil {
+		return err
+	}
+	if len(d.Instances) > 0 {
+		fmt.Fprintln(w)
+		if err := writeTable(w, instanceHead(), instanceRows(d.Instances)); err != nil {
+			return err
+		}
+	}
+	if len(d.Invocations) == 0 {
+		return nil
+	}
+	fmt.Fprintln(w)
+	return writeTable(w, invocationHead(), invocationRows(d.Invocations))
+}
+
+func versionFields(v thaw.Version) [][2]string {
+	rows := [][2]string{
+		{"function", v.Function},
+		{"version", strconv.Itoa(v.Number)},
+		{"created", v.Created.Local().Format("2006-01-02 15:04:05") + ", " + ago(v.Created)},
+		{"runtime", string(v.Runtime)},
+	}
+	if v.Handler != "" {
+		rows = append(rows, [2]string{"handler", v.Handler})
+	}
+	rows = append(rows,
+		[2]string{"memory", size(v.MemoryBytes)},
+		[2]string{"timeout", v.Timeout.String()},
+		[2]string{"code", size(v.CodeBytes) + ", " + orDash(v.Images.Code)})
+	if len(v.Env) > 0 {
+		// Values may be secrets: -o json shows them to who asks.
+		rows = append(rows, [2]string{"env", strings.Join(slices.Sorted(maps.Keys(v.Env)), " ")})
+	}
+	return rows
+}
+
+func snapshotFields(d thaw.Description) [][2]string {
+	if d.SnapshotInfo == nil {
+		reason := d.Problem
+		if reason == "" {
+			reason = "no reason is known"
+		}
+		return [][2]string{{"snapshot", "none, every start is a boot: " + oneLine(reason)}}
+	}
+	s := d.SnapshotInfo
+	rows := [][2]string{
+		{"snapshot", s.ID + ", " + size(s.DiskBytes) + " on disk"},
+		{"", "in " + s.Folder},
+		{"", fmt.Sprintf("%s of %s pages of memory hold something", count(s.NonZeroPages), count(s.MemoryBytes/thaw.PageSize))},
+		{"", fmt.Sprintf("made with %s %s, accelerator %s", s.Machine.VMM, s.Machine.VMMVersion, s.Machine.Accelerator)},
+	}
+	if s.WorkingSetPages == 0 {
+		return append(rows, [2]string{"working set", "not recorded yet"})
+	}
+	return append(rows, [2]string{"working set", fmt.Sprintf("%s pages, %s", count(s.WorkingSetPages), size(s.WorkingSetPages*thaw.PageSize))})
+}
+
+func invocationHead() []string {
+	return []string{"INVOCATION", "TIME", "VERSION", "START", "POLICY", "DURATION", "TRAPPED", "MAJOR", "PREFETCHED", "READ", "ERROR"}
+}
+
+func invocationRows(all []thaw.Invocation) [][]string {
+	rows := make([][]string, 0, len(all))
+	for _, i := range all {
+		rows = append(rows, []string{
+			i.ID, ago(i.Time), strconv.Itoa(i.Version), string(i.Start), string(i.Policy), duration(i.DurationMS),
+			count(i.Faults.Trapped), count(i.Faults.Major), count(i.PagesPrefetched), size(i.BytesRead), orDash(i.FunctionError),
+		})
+	}
+	return rows
+}

@@ -1,0 +1,24 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+
+	"thaw/daemon"
+)
+
+// startEngine is the one place that puts the daemon behind the gateway.
+func startEngine(ctx context.Context, f serveFlags, logger *slog.Logger) (engine, error) {
+	d, err := daemon.New(ctx, daemon.Config{
+		StateDir:       f.state,
+		IdleTimeout:    f.idle,
+		MaxInstances:   f.maxInstances,
+		MaxPerFunction: f.maxPerFunction,
+		Accelerator:    f.accelerator,
+		Logger:         logger,
+	})
+	if err != nil {
+		return engine{}, err
+	}
+	return engine{invoker: d, deployer: d, catalog: d, monitor: d, accelerator: d.Accelerator, close: d.Close}, nil
+}

@@ -1,0 +1,172 @@
+package main
+
+import (
+	"archive/tar"
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"thaw"
+)
+
+// memoryEngine keeps functions in memory and answers invocations with their
+// event, so that what is under test is all that is in front of an engine.
+type memoryEngine struct {
+	mu        sync.Mutex
+	functions map[string]thaw.Version
+	files     map[string][]string // of each function's code
+	records   map[string]thaw.Invocation
+	closed    bool
+	hold      chan struct{} // when set, invocations wait for it
+}
+
+func newMemoryEngine() *memoryEngine {
+	return &memoryEngine{functions: map[string]thaw.Version{}, files: map[string][]string{}, records: map[string]thaw.Invocation{}}
+}
+
+func (e *memoryEngine) Deploy(_ context.Context, name string, s thaw.Settings, code io.Reader, events func(thaw.DeployEvent)) (thaw.Version, error) {
+	events(thaw.DeployEvent{Step: "image", Message: "building the code disk"})
+	var files []string
+	for r := tar.NewReader(code); ; {
+		h, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return thaw.Version{}, thaw.Errorf(thaw.CodeInvalid, "read code: %w", err)
+		}
+		files = append(files, h.Name)
+	}
+	events(thaw.DeployEvent{Step: "image", Message: "code disk built", DurationMS: 12.3})
+	events(thaw.DeployEvent{Step: "init", Message: "starting the runtime"})
+	if s.Env["FAIL"] != "" {
+		return thaw.Version{}, thaw.Errorf(thaw.CodeFunction, "init failed: %s", s.Env["FAIL"])
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	v := thaw.Version{Function: name, Number: e.functions[name].Number + 1, Settings: s, CodeBytes: 8192, Images: thaw.Images{Code: "c0de"}, Snapshot: "s1", Created: time.Now(), Problem: s.Env["PROBLEM"]}
+	e.functions[name], e.files[name] = v, files
+	events(thaw.DeployEvent{Step: "activate", Message: "serving", DurationMS: 0.5, Version: &v})
+	return v, nil
+}
+
+func (e *memoryEngine) Invoke(ctx context.Context, r thaw.InvokeRequest) (thaw.Reply, error) {
+	if e.hold != nil {
+		<-e.hold
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	v, err := e.get(r.Function)
+	if err != nil {
+		return thaw.Reply{}, err
+	}
+	reply := thaw.Reply{Payload: r.Payload, Invocation: thaw.Invocation{
+		ID: fmt.Sprintf("inv-%d", len(e.records)+1), Function: v.Function, Version: v.Number, Instance: "i-1", Start: thaw.StartCold,
+		Policy: cmp.Or(r.Policy, thaw.DefaultPolicy), DurationMS: 150, PhasesMS: map[string]float64{"vmm": 50, "invoke": 20},
+		Faults: thaw.Faults{Trapped: 3, Major: 2, Minor: 1}, PagesPrefetched: 600, BytesRead: 4096,
+	}}
+	switch string(r.Payload) {
+	case `"raise"`:
+		reply.FunctionError = "ValueError"
+		reply.Payload = thaw.FunctionError{Type: "ValueError", Message: "bad\nvalue"}.JSON()
+	case `"text"`:
+		reply.Payload = []byte("not JSON")
+	case `"busy"`:
+		return thaw.Reply{}, thaw.Errorf(thaw.CodeThrottled, "all VMs are busy: try again")
+	case `"die"`:
+		return thaw.Reply{}, thaw.Errorf(thaw.CodeInstance, "the VM ended: last words:\nKernel panic\nEnd")
+	case `"bug"`:
+		return thaw.Reply{}, errors.New("index out of range")
+	}
+	e.records[reply.ID] = reply.Invocation
+	return reply, ctx.Err()
+}
+
+func (e *memoryEngine) Invocation(id string) (thaw.Invocation, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if i, ok := e.records[id]; ok {
+		return i, nil
+	}
+	return thaw.Invocation{}, thaw.Errorf(thaw.CodeNotFound, "no invocation %s", id)
+}
+
+func (e *memoryEngine) Functions(context.Context) ([]thaw.Version, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.SortedFunc(maps.Values(e.functions), func(a, b thaw.Version) int { return cmp.Compare(a.Function, b.Function) }), nil
+}
+
+func (e *memoryEngine) Describe(_ context.Context, name string) (thaw.Description, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	v, err := e.get(name)
+	if err != nil {
+		return thaw.Description{}, err
+	}
+	info := &thaw.SnapshotInfo{Manifest: thaw.Manifest{ID: "s1", MemoryBytes: v.MemoryBytes, NonZeroPages: 20000}, Folder: "/state/s1", DiskBytes: 80 << 20, WorkingSetPages: 615}
+	return thaw.Description{Version: v, SnapshotInfo: info, Disks: e.files[name], Instances: e.Instances(), Invocations: slices.Collect(maps.Values(e.records))}, nil
+}
+
+func (e *memoryEngine) Remove(_ context.Context, name string) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if _, err := e.get(name); err != nil {
+		return err
+	}
+	delete(e.functions, name)
+	return nil
+}
+
+func (e *memoryEngine) Instances() []thaw.Instance {
+	return []thaw.Instance{{ID: "i-1", Function: "hello", Version: 1, State: thaw.InstanceIdle, Start: thaw.StartCold, Policy: thaw.PolicyReap, PID: 42, RSSBytes: 20 << 20, Invocations: 1, Created: time.Now()}}
+}
+
+func (e *memoryEngine) Logs(name string, _ int) ([]thaw.LogLine, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if _, err := e.get(name); err != nil {
+		return nil, err
+	}
+	return []thaw.LogLine{{Time: time.Now(), Function: name, Instance: "i-1", Stream: "stdout", Text: "hi \x1b[31mred"}}, nil
+}
+
+// get returns a function; the caller holds the lock.
+func (e *memoryEngine) get(name string) (thaw.Version, error) {
+	if v, ok := e.functions[name]; ok {
+		return v, nil
+	}
+	return thaw.Version{}, thaw.Errorf(thaw.CodeNotFound, "function %s does not exist", name)
+}
+
+func (e *memoryEngine) close(context.Context) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.closed = true
+	return nil
+}
+
+// output is where a command writes; it may be read while it does.
+type output struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.String()
+}

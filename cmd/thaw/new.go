@@ -1,0 +1,101 @@
+package main
+
+import (
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"thaw"
+)
+
+// templates holds a folder per runtime. A file's name ends in .tmpl so that Go
+// takes no template for a part of this module.
+//
+//go:embed all:template
+var templates embed.FS
+
+func newNewCommand(a *app) *cobra.Command {
+	var runtime string
+	cmd := &cobra.Command{
+		Use:   "new NAME",
+		Short: "Write a small function to start from",
+		Long:  "Write a small, commented function to start from into a new folder called NAME.\nA folder or file of that name is never overwritten.",
+		Example: `  thaw new hello
+  thaw new web --runtime provided`,
+		Args:              arguments("NAME"),
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE:              func(_ *cobra.Command, args []string) error { return a.new(args[0], thaw.Runtime(runtime)) },
+	}
+	cmd.Flags().StringVar(&runtime, "runtime", string(thaw.RuntimePython), "`runtime`: python3 or provided")
+	completeWords(cmd, "runtime", runtimeNames()...)
+	return cmd
+}
+
+func (a *app) new(name string, runtime thaw.Runtime) error {
+	if err := thaw.CheckName(name); err != nil {
+		return err
+	}
+	if !slices.Contains(thaw.Runtimes(), runtime) {
+		return thaw.Errorf(thaw.CodeInvalid, "unknown runtime %q: choose %s", runtime, strings.Join(runtimeNames(), " or "))
+	}
+	files, err := writeTemplate(name, runtime)
+	if err != nil {
+		return err
+	}
+	if a.format == formatJSON {
+		return writeJSON(a.stdout, map[string]any{"name": name, "runtime": runtime, "files": files})
+	}
+	_, err = fmt.Fprintf(a.stdout, "%s written\nnext: %s\n", strings.Join(files, ", "), nextStep(name, runtime))
+	return written(err)
+}
+
+func nextStep(name string, runtime thaw.Runtime) string {
+	if runtime == thaw.RuntimeProvided {
+		return fmt.Sprintf("(cd %s && CGO_ENABLED=0 go build -o bootstrap .) && thaw deploy %s ./%s --runtime provided", name, name, name)
+	}
+	return fmt.Sprintf("thaw deploy %s ./%s", name, name)
+}
+
+// writeTemplate makes the folder and returns the files it wrote there. A folder
+// that could not be filled is removed again.
+func writeTemplate(name string, runtime thaw.Runtime) (files []string, err error) {
+	if err := os.Mkdir(name, 0o755); errors.Is(err, os.ErrExist) {
+		return nil, thaw.Errorf(thaw.CodeConflict, "%s exists already: choose another name, or remove it", name)
+	} else if err != nil {
+		return nil, thaw.Errorf(thaw.CodeUnavailable, "make folder: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.RemoveAll(name))
+		}
+	}()
+	from := path.Join("template", string(runtime))
+	entries, err := templates.ReadDir(from)
+	if err != nil {
+		return nil, fmt.Errorf("read template: %w", err)
+	}
+	for _, e := range entries {
+		file := filepath.Join(name, strings.TrimSuffix(e.Name(), ".tmpl"))
+		if err := writeFile(file, path.Join(from, e.Name()), name); err != nil {
+			return nil, thaw.Errorf(thaw.CodeUnavailable, "write function: %w", err)
+		}
+		files = append(files, file)
+	}
+	return files, nil
+}
+
+func writeFile(file, template, name string) error {
+	text, err := fs.ReadFile(templates, template)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(file, []byte(strings.ReplaceAll(string(text), "{{name}}", name)), 0o644)
+}

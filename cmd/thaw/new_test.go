@@ -1,0 +1,92 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"thaw"
+)
+
+// TestPythonTemplate calls the handler of the function that `thaw new` writes.
+func TestPythonTemplate(t *testing.T) {
+	python, err := exec.LookPath("python3")
+	if err != nil {
+		t.Skip("python3 is not installed: apt-get install python3")
+	}
+	t.Chdir(t.TempDir())
+	if _, err := writeTemplate("hello", thaw.RuntimePython); err != nil {
+		t.Fatal(err)
+	}
+	const script = "import sys, json; sys.path.insert(0, 'hello'); import app; print(json.dumps([app.handler({'name': 'Ada'}, None), app.handler(3, None)]))"
+	cmd := exec.CommandContext(t.Context(), python, "-B", "-c", script)
+	out, err := cmd.Output()
+	if want := `[{"message": "Hello, Ada!"}, {"message": "Hello, world!"}]`; err != nil || strings.TrimSpace(string(out)) != want {
+		t.Errorf("%s, %v; want %s", out, err, want)
+	}
+	if err := checkCode("hello", thaw.Settings{}.WithDefaults()); err != nil {
+		t.Error(err)
+	}
+}
+
+// runtimeAPI serves two events and collects what comes back; the third request
+// for an event ends the function, which a VM would do by going away.
+type runtimeAPI struct {
+	asked   int
+	answers []string
+}
+
+func (a *runtimeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	const next = "/2018-06-01/runtime/invocation/next"
+	if r.URL.Path != next {
+		body, _ := io.ReadAll(r.Body)
+		a.answers = append(a.answers, r.URL.Path[len(next)-len("next"):]+" "+string(body))
+		w.WriteHeader(http.StatusAccepted)
+		return
+	}
+	events := []string{`{"name":"Ada"}`, `[]`}
+	if a.asked == len(events) {
+		panic(http.ErrAbortHandler)
+	}
+	w.Header().Set("Lambda-Runtime-Aws-Request-Id", fmt.Sprintf("r%d", a.asked))
+	io.WriteString(w, events[a.asked])
+	a.asked++
+}
+
+// TestProvidedTemplate builds the function that `thaw new` writes the way its
+// comment says, and runs it against a Runtime API.
+func TestProvidedTemplate(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds a program")
+	}
+	t.Chdir(t.TempDir())
+	if _, err := writeTemplate("web", thaw.RuntimeProvided); err != nil {
+		t.Fatal(err)
+	}
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", "bootstrap", ".")
+	build.Dir = "web"
+	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if err := checkCode("web", thaw.Settings{Runtime: thaw.RuntimeProvided}); err != nil {
+		t.Error(err)
+	}
+	api := &runtimeAPI{}
+	server := httptest.NewServer(api)
+	defer server.Close()
+	function := exec.CommandContext(t.Context(), filepath.Join("web", "bootstrap"))
+	function.Env = []string{"AWS_LAMBDA_RUNTIME_API=" + strings.TrimPrefix(server.URL, "http://")}
+	if out, err := function.CombinedOutput(); err == nil || !strings.Contains(string(out), "greeting Ada") {
+		t.Errorf("%v: %s", err, out)
+	}
+	if len(api.answers) != 2 || api.answers[0] != `r0/response {"message":"Hello, Ada!"}` || !strings.HasPrefix(api.answers[1], `r1/error {"errorMessage":"json: cannot unmarshal array`) {
+		t.Errorf("%q", api.answers)
+	}
+}

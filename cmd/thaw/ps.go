@@ -1,0 +1,53 @@
+package main
+
+import (
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"thaw"
+)
+
+func newPsCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "ps",
+		Short: "List running VMs",
+		Long:  "List the VMs that run now. START says how each was made, SERVED how many\ninvocations it has had, MEMORY what its process occupies.",
+		Example: `  thaw ps
+  thaw ps -o json`,
+		Args:              arguments(),
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE:              func(cmd *cobra.Command, _ []string) error { return a.ps(cmd) },
+	}
+}
+
+func (a *app) ps(cmd *cobra.Command) error {
+	c, err := a.client()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	all, err := c.Instances(cmd.Context())
+	if err != nil {
+		return err
+	}
+	if a.format == formatJSON {
+		return writeJSON(a.stdout, all)
+	}
+	return writeTable(a.stdout, instanceHead(), instanceRows(all))
+}
+
+func instanceHead() []string {
+	return []string{"INSTANCE", "FUNCTION", "VERSION", "STATE", "START", "POLICY", "PID", "MEMORY", "SERVED", "CREATED"}
+}
+
+func instanceRows(all []thaw.Instance) [][]string {
+	rows := make([][]string, 0, len(all))
+	for _, i := range all {
+		rows = append(rows, []string{
+			i.ID, i.Function, strconv.Itoa(i.Version), string(i.State), string(i.Start), string(i.Policy),
+			strconv.Itoa(i.PID), size(i.RSSBytes), strconv.Itoa(i.Invocations), ago(i.Created),
+		})
+	}
+	return rows
+}

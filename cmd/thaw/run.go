@@ -1,0 +1,189 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"thaw"
+	"thaw/client"
+)
+
+// app is what the commands of one run share.
+type app struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+
+	// The flags of every command.
+	addr   string
+	format format
+
+	// began says that a command was reached: an error before that is one of
+	// usage.
+	began bool
+}
+
+// run executes the command line args, without the program's name, and returns
+// the exit code. It may be called many times in one process.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, format: formatTable}
+	root := newRootCommand(a)
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	cmd, err := root.ExecuteContextC(ctx)
+	return a.finish(ctx, cmd, err)
+}
+
+// finish reports err, if any, in one line and returns the exit code. A command
+// line that cannot be understood gets a second line that says how it goes.
+func (a *app) finish(ctx context.Context, cmd *cobra.Command, err error) int {
+	if err == nil {
+		return exitOK
+	}
+	if ctx.Err() != nil {
+		fmt.Fprintln(a.stderr, "thaw: interrupted")
+		return exitInterrupted
+	}
+	fmt.Fprintln(a.stderr, "thaw: "+oneLine(err.Error()))
+	if !a.began {
+		fmt.Fprintf(a.stderr, "usage: %s\nsee: %s --help\n", cmd.UseLine(), cmd.CommandPath())
+		return exitInvalid
+	}
+	return exitCode(err)
+}
+
+func newRootCommand(a *app) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "thaw",
+		Short: "Run functions in microVMs that start from memory snapshots",
+		Long: `thaw runs functions in microVMs and starts them from memory snapshots.
+
+Start a daemon with "thaw serve", write a function with "thaw new", then
+"thaw deploy" and "thaw invoke" it.
+
+` + exitHelp(),
+		Example: `  thaw serve &
+  thaw new hello
+  thaw deploy hello ./hello
+  thaw invoke hello -d '{"name": "Ada"}'`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	flags := root.PersistentFlags()
+	flags.StringVar(&a.addr, "addr", envOr("THAW_ADDR", client.DefaultAddr), "`address` of the daemon, also THAW_ADDR")
+	flags.VarP(&a.format, "output", "o", "`format` of the output: table or json")
+	completeWords(root, "output", string(formatTable), string(formatJSON))
+	root.AddGroup(&cobra.Group{ID: groupFunctions, Title: "Functions:"}, &cobra.Group{ID: groupDaemon, Title: "Daemon:"})
+	root.AddCommand(commands(a)...)
+	markBeginning(a, root)
+	return root
+}
+
+// The groups of commands in the help.
+const (
+	groupFunctions = "functions"
+	groupDaemon    = "daemon"
+)
+
+// commands returns every command, one per file of this package.
+func commands(a *app) []*cobra.Command {
+	functions := []*cobra.Command{
+		newNewCommand(a),
+		newDeployCommand(a),
+		newInvokeCommand(a),
+		newListCommand(a),
+		newDescribeCommand(a),
+		newPsCommand(a),
+		newLogsCommand(a),
+		newRemoveCommand(a),
+	}
+	daemon := []*cobra.Command{
+		newServeCommand(a),
+		newDoctorCommand(a),
+		newVersionCommand(a),
+	}
+	for _, c := range functions {
+		c.GroupID = groupFunctions
+	}
+	for _, c := range daemon {
+		c.GroupID = groupDaemon
+	}
+	return append(functions, daemon...)
+}
+
+// markBeginning notes on every command that it was reached.
+func markBeginning(a *app, cmd *cobra.Command) {
+	if inner := cmd.RunE; inner != nil {
+		cmd.RunE = func(cmd *cobra.Command, args []string) error {
+			a.began = true
+			return inner(cmd, args)
+		}
+	}
+	for _, child := range cmd.Commands() {
+		markBeginning(a, child)
+	}
+}
+
+// client returns a client for the daemon that --addr names.
+func (a *app) client() (*client.Client, error) { return client.New(a.addr) }
+
+// completeWords offers a fixed list of values for a flag.
+func completeWords(cmd *cobra.Command, flag string, words ...string) {
+	err := cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
+	if err != nil {
+		panic(err) // the flag is not there: a mistake in this package
+	}
+}
+
+// completeNames offers the names of functions for the first argument, and the
+// shell's own files for the others if files says so.
+func (a *app) completeNames(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveDefault
+	}
+	c, err := a.client()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	defer c.Close()
+	ctx, cancel := context.WithTimeout(cmd.Context(), completionTimeout)
+	defer cancel()
+	all, err := c.Functions(ctx)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	names := make([]cobra.Completion, 0, len(all))
+	for _, v := range all {
+		names = append(names, v.Function)
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+func envOr(name, otherwise string) string {
+	if v := os.Getenv(name); v != "" {
+		return v
+	}
+	return otherwise
+}
+
+func policyNames() []string {
+	var names []string
+	for _, p := range thaw.Policies() {
+		names = append(names, string(p))
+	}
+	return names
+}
+
+func runtimeNames() []string {
+	var names []string
+	for _, r := range thaw.Runtimes() {
+		names = append(names, string(r))
+	}
+	return names
+}

@@ -1,0 +1,177 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"thaw"
+	"thaw/client"
+	"thaw/daemon"
+	"thaw/doctor"
+	"thaw/gateway"
+	"thaw/gateway/api"
+)
+
+const (
+	// drainTime is how long invocations may go on after a signal to stop, and
+	// closeTime how long VMs may take to end after that.
+	drainTime = 30 * time.Second
+	closeTime = 20 * time.Second
+)
+
+type serveFlags struct {
+	listen, state                string
+	idle                         time.Duration
+	maxInstances, maxPerFunction int
+	accelerator                  string
+}
+
+// engine is a running daemon as serve sees it.
+type engine struct {
+	invoker  gateway.Invoker
+	deployer gateway.Deployer
+	catalog  gateway.Catalog
+	monitor  gateway.Monitor
+	// accelerator says in one line for people what runs the guests.
+	accelerator func() string
+	// close ends every VM.
+	close func(context.Context) error
+}
+
+// starter starts an engine; its context ends a start that takes too long.
+type starter func(context.Context, serveFlags, *slog.Logger) (engine, error)
+
+func newServeCommand(a *app) *cobra.Command {
+	var f serveFlags
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Run the daemon",
+		Long: `Run the daemon: it keeps functions, makes VMs and answers HTTP.
+
+One line on standard output says when it is ready; its log goes to standard
+error. The first SIGINT or SIGTERM lets running invocations finish, a second one
+ends it at once. There is no authentication: whoever can connect can run code in
+VMs, so listen on a loopback address unless something else guards the way.`,
+		Example: `  thaw serve
+  thaw serve --listen 127.0.0.1:8000 --state /srv/thaw --idle-timeout 5m
+  thaw serve --accel tcg --max-instances 4`,
+		Args:              arguments(),
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := f.check(); err != nil {
+				return err
+			}
+			if err := preflight(cmd.Context(), f.state); err != nil {
+				return err
+			}
+			return a.serve(cmd.Context(), f, startEngine)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&f.listen, "listen", client.DefaultAddr, "`address` to answer HTTP on")
+	flags.StringVar(&f.state, "state", defaultState(), "`folder` for functions, images and snapshots, also THAW_STATE")
+	flags.DurationVar(&f.idle, "idle-timeout", daemon.DefaultIdleTimeout, "how long a VM waits for the next invocation, 0 for not at all")
+	flags.IntVar(&f.maxInstances, "max-instances", daemon.DefaultMaxInstances, "most VMs at once")
+	flags.IntVar(&f.maxPerFunction, "max-per-function", daemon.DefaultMaxPerFunction, "most VMs at once of one function")
+	flags.StringVar(&f.accelerator, "accel", "auto", "what runs the guests: auto, kvm or tcg")
+	completeWords(cmd, "accel", accelerators()...)
+	return cmd
+}
+
+func accelerators() []string { return []string{"auto", "kvm", "tcg"} }
+
+func (f serveFlags) check() error {
+	switch {
+	case !slices.Contains(accelerators(), f.accelerator):
+		return thaw.Errorf(thaw.CodeInvalid, "unknown accelerator %q: choose %s", f.accelerator, strings.Join(accelerators(), ", "))
+	case f.maxInstances < 1 || f.maxPerFunction < 1:
+		return thaw.Errorf(thaw.CodeInvalid, "--max-instances and --max-per-function must be at least 1")
+	case f.idle < 0:
+		return thaw.Errorf(thaw.CodeInvalid, "--idle-timeout cannot be negative")
+	case f.state == "":
+		return thaw.Errorf(thaw.CodeInvalid, "--state must name a folder")
+	}
+	return nil
+}
+
+// preflight refuses a machine on which no daemon can start.
+func preflight(ctx context.Context, state string) error {
+	for _, r := range doctor.Failed(doctor.Preflight(ctx, doctor.Machine(state))) {
+		return thaw.Errorf(thaw.CodeUnavailable, "thaw cannot serve here: %s: %s: %s", r.Name, r.Detail, r.Fix)
+	}
+	return nil
+}
+
+// serve listens first, so that a second daemon fails before it touches
+// anything, then starts the engine and answers until ctx is done.
+func (a *app) serve(ctx context.Context, f serveFlags, start starter) (err error) {
+	logger := slog.New(slog.NewTextHandler(a.stderr, nil))
+	l, err := listen(ctx, f.listen)
+	if err != nil {
+		return err
+	}
+	defer l.Close() // a second close is harmless
+	warnOpen(logger, l.Addr())
+	e, err := start(ctx, f, logger)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
+		defer cancel()
+		err = errors.Join(err, e.close(ctx))
+	}()
+	defer context.AfterFunc(ctx, func() {
+		fmt.Fprintln(a.stderr, "thaw: stopping when running invocations have ended; again to stop at once")
+	})()
+	if _, err := fmt.Fprintf(a.stdout, "thaw: serving on http://%s; state %s; accelerator %s\n", l.Addr(), f.state, e.accelerator()); err != nil {
+		return written(err)
+	}
+	return gateway.Serve(ctx, l, newHandler(e, f, logger), drainTime, logger)
+}
+
+func newHandler(e engine, f serveFlags, logger *slog.Logger) http.Handler {
+	started := time.Now()
+	return gateway.New(gateway.Config{
+		Invoker:  e.invoker,
+		Deployer: e.deployer,
+		Catalog:  e.catalog,
+		Monitor:  e.monitor,
+		Logger:   logger,
+		Info: func() api.Info {
+			return api.Info{Version: buildVersion(), Accelerator: e.accelerator(), PID: os.Getpid(), StateDir: f.state, Started: started}
+		},
+	})
+}
+
+func listen(ctx context.Context, addr string) (net.Listener, error) {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
+	if err == nil {
+		return l, nil
+	}
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, thaw.Errorf(thaw.CodeUnavailable, "address %s is in use: stop the other program (is it another thaw?), or choose one with --listen", addr)
+	}
+	if _, ok := errors.AsType[syscall.Errno](err); ok {
+		return nil, thaw.Errorf(thaw.CodeUnavailable, "%w: choose another address with --listen", err)
+	}
+	return nil, thaw.Errorf(thaw.CodeInvalid, "--listen %q is not valid (%w): write host:port, such as %s", addr, err, client.DefaultAddr)
+}
+
+// warnOpen says so when others than this machine can connect.
+func warnOpen(logger *slog.Logger, addr net.Addr) {
+	if tcp, ok := addr.(*net.TCPAddr); ok && !tcp.IP.IsLoopback() {
+		logger.Warn("whoever can reach this address can run code: there is no authentication", "address", addr.String())
+	}
+}

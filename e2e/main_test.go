@@ -1,0 +1,210 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"thaw"
+	"thaw/client"
+	"thaw/daemon"
+	"thaw/gateway"
+	"thaw/gateway/api"
+	"thaw/image"
+)
+
+// site is a daemon with its HTTP interface.
+type site struct {
+	*client.Client
+	daemon *daemon.Daemon
+	state  string
+	url    string
+	log    *bytes.Buffer
+}
+
+// cache is where images are kept between runs.
+func cache(t testing.TB) string {
+	t.Helper()
+	if dir := os.Getenv("THAW_TEST_CACHE"); dir != "" {
+		return dir
+	}
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		t.Fatalf("no cache folder (%v): set THAW_TEST_CACHE", err)
+	}
+	return filepath.Join(dir, "thaw-test")
+}
+
+// requirements skips on a machine that cannot run VMs, and says what to do.
+func requirements(t testing.TB) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("VMs are controlled as root: run the tests with sudo")
+	}
+	for _, tool := range []string{"qemu-system-x86_64", "mmdebstrap", "mkfs.erofs"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skipf("%s is missing: run scripts/deps.sh", tool)
+		}
+	}
+}
+
+// open starts a daemon on state. The test closes it.
+func open(t testing.TB, state string, change func(*daemon.Config)) *site {
+	t.Helper()
+	requirements(t)
+	s := &site{state: state, log: &bytes.Buffer{}}
+	cfg := daemon.Config{
+		StateDir: state, ImageDir: filepath.Join(cache(t), "images"), IdleTimeout: time.Minute,
+		MaxInstances: 6, MaxPerFunction: 4, Accelerator: "auto",
+		Logger: slog.New(slog.NewTextHandler(&lockedWriter{w: s.log}, nil)),
+	}
+	if change != nil {
+		change(&cfg)
+	}
+	var err error
+	if s.daemon, err = daemon.New(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(gateway.New(gateway.Config{
+		Invoker: s.daemon, Deployer: s.daemon, Catalog: s.daemon, Monitor: s.daemon,
+		Logger: slog.New(slog.DiscardHandler), // what matters is in the replies
+		Info:   func() api.Info { return api.Info{Accelerator: s.daemon.Accelerator()} },
+	}))
+	s.url = server.URL
+	if s.Client, err = client.New(strings.TrimPrefix(server.URL, "http://")); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		s.Client.Close()
+		server.Close()
+		s.close(t)
+		if t.Failed() {
+			t.Logf("the daemon's log:\n%s", s.log)
+		}
+	})
+	return s
+}
+
+// close ends the daemon; it may be called again.
+func (s *site) close(t testing.TB) {
+	t.Helper()
+	if s.daemon == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	if err := s.daemon.Close(ctx); err != nil {
+		t.Errorf("close the daemon: %v", err)
+	}
+	s.daemon = nil
+}
+
+// deploy deploys folder as name.
+func (s *site) deploy(t testing.TB, name, folder string, settings thaw.Settings) thaw.Version {
+	t.Helper()
+	v, err := s.tryDeploy(t.Context(), name, folder, settings)
+	if err != nil {
+		t.Fatalf("deploy %s: %v", name, err)
+	}
+	return v
+}
+
+func (s *site) tryDeploy(ctx context.Context, name, folder string, settings thaw.Settings) (thaw.Version, error) {
+	r, w := io.Pipe()
+	go func() { w.CloseWithError(image.Pack(folder, w)) }()
+	defer r.Close()
+	return s.Deploy(ctx, name, settings, r, func(thaw.DeployEvent) {})
+}
+
+// cold invokes function on a new instance.
+func (s *site) cold(t testing.TB, function string, policy thaw.Policy, event string) thaw.Reply {
+	t.Helper()
+	return s.invoke(t, thaw.InvokeRequest{Function: function, Payload: []byte(event), Policy: policy, Cold: true})
+}
+
+func (s *site) warm(t testing.TB, function, event string) thaw.Reply {
+	t.Helper()
+	return s.invoke(t, thaw.InvokeRequest{Function: function, Payload: []byte(event)})
+}
+
+func (s *site) invoke(t testing.TB, r thaw.InvokeRequest) thaw.Reply {
+	t.Helper()
+	reply, err := s.InvokeRecorded(t.Context(), r)
+	if err != nil {
+		t.Fatalf("invoke %s: %v", r.Function, err)
+	}
+	return reply
+}
+
+// eventually waits for something that happens behind a reply.
+func eventually(t testing.TB, what string, done func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !done(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: not after 30 s", what)
+		}
+	}
+}
+
+// recorded invokes function by reap until it has a working set.
+func (s *site) recorded(t testing.TB, function, event string) (pages int64) {
+	t.Helper()
+	s.cold(t, function, thaw.PolicyReap, event)
+	eventually(t, "a working set", func() bool {
+		pages = s.describe(t, function).SnapshotInfo.WorkingSetPages
+		return pages > 0
+	})
+	return pages
+}
+
+func (s *site) describe(t testing.TB, function string) thaw.Description {
+	t.Helper()
+	d, err := s.Describe(t.Context(), function)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func decode[T any](t testing.TB, payload []byte) (v T) {
+	t.Helper()
+	if err := json.Unmarshal(payload, &v); err != nil {
+		t.Fatalf("reply %s: %v", payload, err)
+	}
+	return v
+}
+
+// vmms returns the QEMU processes that are children of pid.
+func vmms(t testing.TB, pid int) (pids []int) {
+	t.Helper()
+	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range tasks {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			continue // a thread that has just ended
+		}
+		for field := range strings.FieldsSeq(string(b)) {
+			var child int
+			if _, err := fmt.Sscan(field, &child); err != nil {
+				t.Fatal(err)
+			}
+			if comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", child)); strings.HasPrefix(string(comm), "qemu") {
+				pids = append(pids, child)
+			}
+		}
+	}
+	return pids
+}

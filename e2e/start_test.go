@@ -1,0 +1,256 @@
+package e2e
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"thaw"
+)
+
+// TestStarts deploys once and takes the function through every kind of start
+// and every way to fail.
+func TestStarts(t *testing.T) {
+	s := open(t, t.TempDir(), nil)
+	v := s.deploy(t, "probe", "testdata/probe", thaw.Settings{Timeout: 3 * time.Second, Env: map[string]string{"COLOUR": "blue"}})
+	if v.Snapshot == "" {
+		t.Fatalf("no snapshot: %s\n%s", v.Problem, s.log)
+	}
+	t.Run("Boot", func(t *testing.T) { testBoot(t, s) })
+	t.Run("Vanilla", func(t *testing.T) { testVanilla(t, s) })
+	t.Run("Reap", func(t *testing.T) { testReap(t, s) })
+	t.Run("Warm", func(t *testing.T) { testWarm(t, s) })
+	t.Run("Clones", func(t *testing.T) { testClones(t, s) })
+	t.Run("Failures", func(t *testing.T) { testFailures(t, s) })
+	t.Run("Logs", func(t *testing.T) { testLogs(t, s) })
+	t.Run("Limits", func(t *testing.T) { testLimits(t, s) })
+	t.Run("Artifacts", func(t *testing.T) { testArtifacts(t, s) })
+	t.Run("Remove", func(t *testing.T) { testRemove(t, s) })
+}
+
+const helloEvent = `{"do": "hello", "name": "Ada"}`
+
+// hello checks a reply to helloEvent.
+func hello(t *testing.T, r thaw.Reply, start thaw.Start, policy thaw.Policy) {
+	t.Helper()
+	if got := decode[map[string]string](t, r.Payload)["message"]; got != "hello, Ada" {
+		t.Errorf("reply %s", r.Payload)
+	}
+	if r.Start != start || r.Policy != policy || r.Reason != "" || r.FunctionError != "" {
+		t.Errorf("start %s by %s (%s), error %q; want %s by %s", r.Start, r.Policy, r.Reason, r.FunctionError, start, policy)
+	}
+	if r.DurationMS <= 0 || r.PhasesMS[thaw.PhaseInvoke] <= 0 || r.Instance == "" {
+		t.Errorf("incomplete record: %+v", r.Invocation)
+	}
+}
+
+func testBoot(t *testing.T, s *site) {
+	r := s.cold(t, "probe", thaw.PolicyBoot, helloEvent)
+	hello(t, r, thaw.StartBoot, thaw.PolicyBoot)
+	if r.Faults.Trapped != 0 || r.PagesPrefetched != 0 || r.PhasesMS[thaw.PhaseInit] <= 0 {
+		t.Errorf("a boot traps nothing: %+v", r.Invocation)
+	}
+}
+
+func testVanilla(t *testing.T, s *site) {
+	r := s.cold(t, "probe", thaw.PolicyVanilla, helloEvent)
+	hello(t, r, thaw.StartCold, thaw.PolicyVanilla)
+	if r.Faults.Trapped != 0 || r.PagesPrefetched != 0 || r.Faults.Major+r.Faults.Minor < 300 {
+		t.Errorf("vanilla leaves all faults to the kernel: %+v", r.Invocation)
+	}
+}
+
+func testReap(t *testing.T, s *site) {
+	first := s.cold(t, "probe", thaw.PolicyReap, helloEvent)
+	hello(t, first, thaw.StartCold, thaw.PolicyReap)
+	if first.Faults.Trapped < 300 || first.PagesRecorded != first.Faults.Trapped || first.PagesPrefetched != 0 {
+		t.Errorf("the first restore records what it traps: %+v", first.Invocation)
+	}
+	eventually(t, "the working set", func() bool { return s.describe(t, "probe").SnapshotInfo.WorkingSetPages > 0 })
+	if got := s.describe(t, "probe").SnapshotInfo.WorkingSetPages; got != first.PagesRecorded {
+		t.Errorf("working set of %d pages, recorded %d", got, first.PagesRecorded)
+	}
+	later := s.cold(t, "probe", thaw.PolicyReap, helloEvent)
+	hello(t, later, thaw.StartCold, thaw.PolicyReap)
+	if later.PagesPrefetched != first.PagesRecorded || later.PagesRecorded != 0 {
+		t.Errorf("a later restore prefetches the set and records nothing: %+v", later.Invocation)
+	}
+	// The same input: 3 % is what the paper reports (section 6.2).
+	if max := first.PagesRecorded * 3 / 100; later.Faults.Trapped > max {
+		t.Errorf("%d of %d faults are left, want at most %d", later.Faults.Trapped, first.PagesRecorded, max)
+	}
+}
+
+func testWarm(t *testing.T, s *site) {
+	cold := s.cold(t, "probe", thaw.PolicyReap, `{"do": "write"}`)
+	warm := s.warm(t, "probe", `{"do": "write"}`)
+	if warm.Start != thaw.StartWarm || warm.Instance != cold.Instance {
+		t.Errorf("start %s on %s, want warm on %s", warm.Start, warm.Instance, cold.Instance)
+	}
+	if string(cold.Payload) != "1" || string(warm.Payload) != "2" {
+		t.Errorf("replies %s and %s, want 1 and 2: /tmp lives with the instance", cold.Payload, warm.Payload)
+	}
+	other := s.cold(t, "probe", thaw.PolicyVanilla, `{"do": "write"}`)
+	if string(other.Payload) != "1" {
+		t.Errorf("reply %s, want 1: clones share no writes", other.Payload)
+	}
+}
+
+// who is what a clone says of itself.
+type who struct {
+	Born, Instance, Hostname, Urandom, UUID, Request, Version, Env string
+	Random, Time, Remaining                                        float64
+	UID                                                            int
+}
+
+func testClones(t *testing.T, s *site) {
+	seen := map[string]string{}
+	born := ""
+	for _, policy := range []thaw.Policy{thaw.PolicyVanilla, thaw.PolicyVanilla, thaw.PolicyReap, thaw.PolicyReap} {
+		before := float64(time.Now().UnixMilli()) / 1e3
+		r := s.cold(t, "probe", policy, `{"do": "who"}`)
+		after := float64(time.Now().UnixMilli()) / 1e3
+		w := decode[who](t, r.Payload)
+		for what, value := range map[string]string{"instance": w.Instance, "urandom": w.Urandom, "uuid": w.UUID, "request": w.Request, "random": string(r.Payload)} {
+			if earlier, twice := seen[what+value]; twice {
+				t.Errorf("%s %s is that of another clone: %s", what, value, earlier)
+			}
+			seen[what+value] = r.Instance
+		}
+		if w.Time < before-0.05 || w.Time > after+0.05 {
+			t.Errorf("clock of the clone is %f, of the host %f to %f", w.Time, before, after)
+		}
+		if w.Instance != r.Instance || w.Hostname != r.Instance || w.Request != r.ID {
+			t.Errorf("clone calls itself %s (%s), request %s; want %s, %s", w.Instance, w.Hostname, w.Request, r.Instance, r.ID)
+		}
+		if w.UID == 0 || w.Version != "1" || w.Env != "blue" || w.Remaining <= 0 || w.Remaining > 3000 {
+			t.Errorf("clone runs as %d, version %s, COLOUR=%s, %v ms left", w.UID, w.Version, w.Env, w.Remaining)
+		}
+		if born != "" && w.Born != born {
+			t.Errorf("clone was born as %s, not %s: it does not come from the snapshot", w.Born, born)
+		}
+		born = w.Born
+	}
+}
+
+func testLogs(t *testing.T, s *site) {
+	r := s.cold(t, "probe", thaw.PolicyReap, `{"do": "print", "lines": 3}`)
+	lines, err := s.Logs(t.Context(), "probe", 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, l := range lines {
+		if l.RequestID == r.ID && l.Stream == "stdout" {
+			got = append(got, l.Text)
+		}
+	}
+	if strings.Join(got, "|") != "line 0|line 1|line 2" {
+		t.Errorf("log of the request: %q", got)
+	}
+}
+
+func testLimits(t *testing.T, s *site) {
+	var wg sync.WaitGroup
+	results := make(chan error, 6)
+	for range 6 {
+		wg.Go(func() {
+			_, err := s.Invoke(t.Context(), thaw.InvokeRequest{Function: "probe", Payload: []byte(`{"do": "sleep", "seconds": 1.5}`), Cold: true})
+			results <- err
+		})
+	}
+	wg.Wait()
+	close(results)
+	worked, throttled := 0, 0
+	for err := range results {
+		switch thaw.CodeOf(err) {
+		case "":
+			worked++
+		case thaw.CodeThrottled:
+			throttled++
+		default:
+			t.Error(err)
+		}
+	}
+	if worked != 4 || throttled != 2 {
+		t.Errorf("%d invocations worked and %d were throttled, want 4 and 2", worked, throttled)
+	}
+}
+
+// testArtifacts damages the files of the snapshot in every way and wants the
+// right answer each time.
+func testArtifacts(t *testing.T, s *site) {
+	s.recorded(t, "probe", helloEvent)
+	t.Run("WorkingSetFlipped", func(t *testing.T) {
+		damage(t, filepath.Join(s.describe(t, "probe").SnapshotInfo.Folder, thaw.FileWorkingSet), flip)
+		r := s.cold(t, "probe", thaw.PolicyReap, helloEvent)
+		if r.Start != thaw.StartCold || r.PagesRecorded == 0 || !strings.Contains(r.Reason, "quarantine") {
+			t.Errorf("start %s, %d pages recorded, reason %q: want a cold start that records again and says so", r.Start, r.PagesRecorded, r.Reason)
+		}
+	})
+	for name, c := range map[string]struct {
+		file string
+		how  func([]byte) []byte
+	}{
+		"StateFlipped":      {thaw.FileState, flip},
+		"StateTruncated":    {thaw.FileState, cut},
+		"MemoryFlipped":     {thaw.FileMemory, flip},
+		"MemoryTruncated":   {thaw.FileMemory, cut},
+		"ManifestTruncated": {thaw.FileManifest, cut},
+	} {
+		t.Run(name, func(t *testing.T) {
+			id := s.describe(t, "probe").Snapshot
+			damage(t, filepath.Join(s.describe(t, "probe").SnapshotInfo.Folder, c.file), c.how)
+			r := s.cold(t, "probe", thaw.PolicyVanilla, helloEvent)
+			if got := decode[map[string]string](t, r.Payload)["message"]; got != "hello, Ada" || r.Start != thaw.StartBoot || !strings.Contains(r.Reason, "corrupt") {
+				t.Errorf("reply %s by %s (%s), want a boot that says why", r.Payload, r.Start, r.Reason)
+			}
+			if _, err := os.Stat(filepath.Join(s.state, "quarantine", id+".reason")); err != nil {
+				t.Errorf("snapshot is not in quarantine: %v", err)
+			}
+			eventually(t, "a new snapshot", func() bool { return s.describe(t, "probe").SnapshotInfo != nil })
+			hello(t, s.cold(t, "probe", thaw.PolicyVanilla, helloEvent), thaw.StartCold, thaw.PolicyVanilla)
+		})
+	}
+}
+
+func flip(b []byte) []byte {
+	b = bytes.Clone(b)
+	b[len(b)/2] ^= 4
+	return b
+}
+
+func cut(b []byte) []byte { return b[:len(b)/2] }
+
+// damage rewrites a file in place, as a disk that forgets does.
+func damage(t *testing.T, name string, how func([]byte) []byte) {
+	t.Helper()
+	b, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(name, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name, how(b), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func testRemove(t *testing.T, s *site) {
+	folder := s.describe(t, "probe").SnapshotInfo.Folder
+	if err := s.Remove(t.Context(), "probe"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the end of all VMs", func() bool { return len(vmms(t, os.Getpid())) == 0 })
+	if _, err := os.Stat(folder); !os.IsNotExist(err) {
+		t.Errorf("snapshot is still there: %v", err)
+	}
+	if _, err := s.Invoke(t.Context(), thaw.InvokeRequest{Function: "probe"}); thaw.CodeOf(err) != thaw.CodeNotFound {
+		t.Errorf("invoke after remove = %v, want not found", err)
+	}
+}

@@ -1,0 +1,58 @@
+"""A function that does what the test asks for."""
+
+import os
+import random
+import time
+import uuid
+
+with open("/dev/urandom", "rb") as f:
+    BORN = f.read(8).hex()  # the same in every clone
+
+
+def handler(event, context):
+    do = event.get("do", "hello")
+    if do == "hello":
+        return {"message": "hello, " + event.get("name", "you")}
+    if do == "who":
+        with open("/run/thaw/instance-id") as f:
+            instance = f.read().strip()
+        return {
+            "born": BORN,
+            "instance": instance,
+            "hostname": os.uname().nodename,
+            "urandom": os.urandom(16).hex(),
+            "uuid": str(uuid.uuid4()),
+            "random": random.random(),
+            "time": time.time(),
+            "request": context.aws_request_id,
+            "remaining": context.get_remaining_time_in_millis(),
+            "version": context.function_version,
+            "uid": os.getuid(),
+            "env": os.environ.get("COLOUR"),
+        }
+    if do == "write":
+        with open("/tmp/mark", "a") as f:
+            f.write("x")
+        return os.path.getsize("/tmp/mark")
+    if do == "raise":
+        raise ValueError("that is no number")
+    if do == "sleep":
+        time.sleep(event["seconds"])
+        return "slept"
+    if do == "exit":
+        os._exit(3)
+    if do == "eat":
+        hoard = []
+        while True:
+            hoard.append(bytearray(1 << 20))
+    if do == "print":
+        for i in range(event["lines"]):
+            print("line", i)
+        return event["lines"]
+    if do == "big":
+        return "x" * event["bytes"]
+    if do == "echo":
+        return event
+    if do == "object":
+        return object()
+    raise KeyError(do)

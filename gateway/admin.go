@@ -1,0 +1,92 @@
+package gateway
+
+import (
+	"net/http"
+	"strconv"
+
+	"thaw"
+	"thaw/gateway/api"
+)
+
+func (h handlers) functions(w http.ResponseWriter, r *http.Request) error {
+	all, err := h.Catalog.Functions(r.Context())
+	if err != nil {
+		return err
+	}
+	writeJSON(w, http.StatusOK, api.Functions{Functions: notNil(all)})
+	return nil
+}
+
+func (h handlers) describe(w http.ResponseWriter, r *http.Request) error {
+	d, err := h.Catalog.Describe(r.Context(), r.PathValue("name"))
+	if err != nil {
+		return err
+	}
+	d.Instances, d.Invocations = notNil(d.Instances), notNil(d.Invocations)
+	writeJSON(w, http.StatusOK, d)
+	return nil
+}
+
+func (h handlers) remove(w http.ResponseWriter, r *http.Request) error {
+	if err := h.Catalog.Remove(r.Context(), r.PathValue("name")); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+func (h handlers) logs(w http.ResponseWriter, r *http.Request) error {
+	limit, err := parseLimit(r.URL.Query().Get("limit"))
+	if err != nil {
+		return err
+	}
+	lines, err := h.Monitor.Logs(r.PathValue("name"), limit)
+	if err != nil {
+		return err
+	}
+	writeJSON(w, http.StatusOK, api.Logs{Lines: notNil(lines)})
+	return nil
+}
+
+func parseLimit(value string) (int, error) {
+	if value == "" {
+		return api.DefaultLogLines, nil
+	}
+	limit, err := strconv.Atoi(value)
+	if err != nil || limit < 1 || limit > api.MaxLogLines {
+		return 0, thaw.Errorf(thaw.CodeInvalid, "limit %s is not valid: choose a number from 1 to %d", printable(value), api.MaxLogLines)
+	}
+	return limit, nil
+}
+
+func (h handlers) instances(w http.ResponseWriter, _ *http.Request) error {
+	writeJSON(w, http.StatusOK, api.Instances{Instances: notNil(h.Monitor.Instances())})
+	return nil
+}
+
+func (h handlers) invocation(w http.ResponseWriter, r *http.Request) error {
+	record, err := h.Invoker.Invocation(r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	writeJSON(w, http.StatusOK, record)
+	return nil
+}
+
+func (h handlers) info(w http.ResponseWriter, _ *http.Request) error {
+	writeJSON(w, http.StatusOK, h.Info())
+	return nil
+}
+
+func (h handlers) health(w http.ResponseWriter, _ *http.Request) error {
+	writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
+	return nil
+}
+
+// notNil makes an empty list [] in JSON, which is what readers of lists expect.
+func notNil[T any](list []T) []T {
+	if list == nil {
+		return []T{}
+	}
+	return list
+}

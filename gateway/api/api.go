@@ -1,0 +1,124 @@
+// Package api holds the words of thaw's HTTP interface, shared by the server
+// (package gateway) and the client: paths, headers, bodies, limits and the one
+// table that maps error codes to statuses.
+package api
+
+import (
+	"time"
+
+	"thaw"
+)
+
+// The paths. InvokePath and what is under it follow the AWS Lambda API
+// (https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html), so that SDKs
+// work when pointed here.
+const (
+	PathInvokePrefix = "/2015-03-31/functions/" // + name + PathInvokeSuffix
+	PathInvokeSuffix = "/invocations"
+	PathFunctions    = "/v1/functions" // + "/" + name + PathLogsSuffix
+	PathLogsSuffix   = "/logs"
+	PathInstances    = "/v1/instances"
+	PathInvocations  = "/v1/invocations" // + "/" + id
+	PathInfo         = "/v1/info"
+	PathHealth       = "/healthz"
+)
+
+// The headers of AWS Lambda.
+const (
+	HeaderInvocationType  = "X-Amz-Invocation-Type"
+	HeaderFunctionError   = "X-Amz-Function-Error"
+	HeaderExecutedVersion = "X-Amz-Executed-Version"
+	HeaderErrorType       = "X-Amzn-ErrorType"
+	// HeaderRequestID is on every reply. On the reply of an invocation it is
+	// the id of its record; on an error it is the request's id in the log.
+	HeaderRequestID = "X-Amzn-RequestId"
+)
+
+// The headers of thaw. Policy goes both ways, Cold and Discard (true or false)
+// are of a request, the others of a reply.
+const (
+	HeaderPolicy       = "Thaw-Policy"
+	HeaderCold         = "Thaw-Cold"
+	HeaderDiscard      = "Thaw-Discard"
+	HeaderStart        = "Thaw-Start"
+	HeaderInstance     = "Thaw-Instance"
+	HeaderServerTiming = "Server-Timing"
+)
+
+// The kinds of body.
+const (
+	TypeJSON   = "application/json"
+	TypeNDJSON = "application/x-ndjson"
+	TypeTar    = "application/x-tar"
+)
+
+// The parts of the multipart/form-data body of a deploy, in this order.
+const (
+	PartSettings = "settings" // a thaw.Settings as JSON
+	PartCode     = "code"     // the function's files as a tar stream
+)
+
+// Limits on what a client may send.
+const (
+	// MaxCode is the largest tar stream of a deploy in bytes: 250 MB, as AWS
+	// Lambda has it for an unzipped deployment package.
+	MaxCode = 250 << 20
+	// MaxSettings bounds the settings part of a deploy; its largest field, the
+	// environment, is bounded by thaw.MaxEnvBytes.
+	MaxSettings = 64 << 10
+	// MaxLogLines is the most lines one request for logs returns.
+	MaxLogLines = 10_000
+	// DefaultLogLines is what it returns when it does not say.
+	DefaultLogLines = 1000
+)
+
+// Error is the body of an error outside the Lambda paths.
+type Error struct {
+	Code    thaw.Code `json:"code"`
+	Message string    `json:"message"`
+}
+
+// LambdaError is the body of an error on the Lambda paths. Both spellings of
+// the message are in use by Lambda's own clients.
+type LambdaError struct {
+	Type         string    `json:"Type"` // User or Service
+	Message      string    `json:"Message"`
+	MessageLower string    `json:"message"`
+	Code         thaw.Code `json:"code"`
+}
+
+// DeployLine is one line of the reply to a deploy: an event, or as the last
+// line the error that ended it.
+type DeployLine struct {
+	thaw.DeployEvent
+	Error *Error `json:"error,omitempty"`
+}
+
+// ErrorLine is a [DeployLine] with nothing but an error.
+type ErrorLine struct {
+	Error Error `json:"error"`
+}
+
+// Functions is the reply to a list of functions: the newest version of each.
+type Functions struct {
+	Functions []thaw.Version `json:"functions"`
+}
+
+// Instances is the reply to a list of instances.
+type Instances struct {
+	Instances []thaw.Instance `json:"instances"`
+}
+
+// Logs is the reply to a request for logs, newest line last.
+type Logs struct {
+	Lines []thaw.LogLine `json:"lines"`
+}
+
+// Info describes a running daemon.
+type Info struct {
+	Version     string    `json:"version"`
+	Accelerator string    `json:"accelerator"`
+	PID         int       `json:"pid"`
+	StateDir    string    `json:"state_dir"`
+	Started     time.Time `json:"started"`
+}

@@ -1,0 +1,78 @@
+// Package gateway is thaw's HTTP edge: it turns requests into calls of an
+// engine and what comes back into replies. The words of the interface (paths,
+// headers, bodies, statuses) are in package gateway/api.
+//
+// Functions are invoked as AWS Lambda has it,
+//
+//	POST /2015-03-31/functions/{name}/invocations
+//
+// with headers of thaw that say how the start went. The rest is under /v1:
+//
+//	GET    /v1/functions                the newest version of each function
+//	GET    /v1/functions/{name}         everything about one
+//	PUT    /v1/functions/{name}         deploy; replies with a line per event
+//	DELETE /v1/functions/{name}         remove
+//	GET    /v1/functions/{name}/logs    ?limit=N, newest last
+//	GET    /v1/instances                running VMs
+//	GET    /v1/invocations/{id}         the record of one invocation
+//	GET    /v1/info                     about the daemon
+//	GET    /healthz                     200 while it serves
+//
+// There is no authentication: whoever can connect can run code in VMs. What the
+// gateway does keep out is web pages in a browser on the same machine, by
+// refusing cross-origin requests and, on a loopback address, host names that
+// are not this machine's (DNS rebinding).
+package gateway
+
+import (
+	"context"
+	"io"
+	"log/slog"
+
+	"thaw"
+	"thaw/gateway/api"
+)
+
+// Invoker runs functions. A failure of the function itself is a reply whose
+// FunctionError is set, not an error.
+type Invoker interface {
+	Invoke(ctx context.Context, r thaw.InvokeRequest) (thaw.Reply, error)
+	// Invocation returns the record of a past invocation.
+	Invocation(id string) (thaw.Invocation, error)
+}
+
+// Deployer makes new versions. It reads code, a tar stream, at most once, calls
+// events from one goroutine at a time and not after it has returned.
+type Deployer interface {
+	Deploy(ctx context.Context, name string, s thaw.Settings, code io.Reader, events func(thaw.DeployEvent)) (thaw.Version, error)
+}
+
+// Catalog holds what is deployed.
+type Catalog interface {
+	// Functions returns the newest version of each function.
+	Functions(ctx context.Context) ([]thaw.Version, error)
+	Describe(ctx context.Context, name string) (thaw.Description, error)
+	Remove(ctx context.Context, name string) error
+}
+
+// Monitor shows what runs.
+type Monitor interface {
+	Instances() []thaw.Instance
+	// Logs returns up to limit of the newest lines of a function, newest last.
+	Logs(name string, limit int) ([]thaw.LogLine, error)
+}
+
+// Config is what a gateway stands before. All fields are required.
+type Config struct {
+	Invoker  Invoker
+	Deployer Deployer
+	Catalog  Catalog
+	Monitor  Monitor
+	// Info is called for each request that asks about the daemon.
+	Info func() api.Info
+	// Logger gets one line per request and the detail of internal errors.
+	Logger *slog.Logger
+}
+
+// handlers carries a Config to the handlers of requests.
+type handlers struct{ Config }

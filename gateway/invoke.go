@@ -1,0 +1,180 @@
+package gateway
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"thaw"
+	"thaw/gateway/api"
+)
+
+// bodyTimeout is how long a client may take to send the body of an invocation:
+// 6 MiB at 100 KiB/s.
+const bodyTimeout = time.Minute
+
+// The error type of Lambda for a body that is not JSON.
+const invalidContent = "InvalidRequestContentException"
+
+// The values of X-Amz-Invocation-Type that are served.
+const (
+	typeRequestResponse = "RequestResponse"
+	typeDryRun          = "DryRun"
+)
+
+func (h handlers) invoke(w http.ResponseWriter, r *http.Request) error {
+	request, err := readInvoke(w, r)
+	if err != nil {
+		return err
+	}
+	if r.Header.Get(api.HeaderInvocationType) == typeDryRun {
+		return h.dryRun(w, r, request)
+	}
+	reply, err := h.Invoker.Invoke(r.Context(), request)
+	if thaw.CodeOf(err) == thaw.CodeFunction {
+		reply, err = asFunctionError(reply, err), nil
+	}
+	if err != nil {
+		return err
+	}
+	exchangeOf(r).start = string(reply.Start)
+	writeReply(w, reply)
+	return nil
+}
+
+// dryRun checks a request without running anything.
+func (h handlers) dryRun(w http.ResponseWriter, r *http.Request, request thaw.InvokeRequest) error {
+	if _, err := h.Catalog.Describe(r.Context(), request.Function); err != nil {
+		return err
+	}
+	w.Header().Set(api.HeaderServerTiming, api.FormatTiming(nil, milliseconds(time.Since(exchangeOf(r).began))))
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// readInvoke makes a request for the engine out of an HTTP request.
+func readInvoke(w http.ResponseWriter, r *http.Request) (thaw.InvokeRequest, error) {
+	request := thaw.InvokeRequest{Function: r.PathValue("name")}
+	if err := checkInvocationType(r); err != nil {
+		return request, err
+	}
+	if q := r.URL.Query().Get("Qualifier"); q != "" && q != "$LATEST" {
+		return request, thaw.Errorf(thaw.CodeInvalid, "qualifier %s is not supported: leave it out, the newest version serves", printable(q))
+	}
+	if p := r.Header.Get(api.HeaderPolicy); p != "" {
+		policy, err := thaw.ParsePolicy(p)
+		if err != nil {
+			return request, err
+		}
+		request.Policy = policy
+	}
+	var err error
+	if request.Cold, err = parseBool(r.Header, api.HeaderCold); err != nil {
+		return request, err
+	}
+	if request.Discard, err = parseBool(r.Header, api.HeaderDiscard); err != nil {
+		return request, err
+	}
+	request.Payload, err = readPayload(w, r)
+	return request, err
+}
+
+func checkInvocationType(r *http.Request) error {
+	switch t := r.Header.Get(api.HeaderInvocationType); t {
+	case "", typeRequestResponse, typeDryRun:
+		return nil
+	default:
+		return thaw.Errorf(thaw.CodeInvalid, "%s %s is not supported: use %s or %s", api.HeaderInvocationType, printable(t), typeRequestResponse, typeDryRun)
+	}
+}
+
+func parseBool(header http.Header, name string) (bool, error) {
+	value := header.Get(name)
+	if value == "" {
+		return false, nil
+	}
+	set, err := strconv.ParseBool(value)
+	if err != nil {
+		return false, thaw.Errorf(thaw.CodeInvalid, "header %s is %s: write true or false", name, printable(value))
+	}
+	return set, nil
+}
+
+// readPayload reads the body: JSON of at most [thaw.MaxPayload] bytes, {} when
+// there is none.
+func readPayload(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	conn := http.NewResponseController(w)
+	if r.ContentLength > thaw.MaxPayload {
+		if r.Header.Get("Expect") == "" { // else it waits to be told to send
+			drain(conn, r.Body)
+		}
+		return nil, payloadTooLarge()
+	}
+	// A writer without deadlines is that of a test; nothing is lost.
+	_ = conn.SetReadDeadline(time.Now().Add(bodyTimeout))
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, thaw.MaxPayload))
+	// Left in place, the deadline would end the request itself while it runs.
+	_ = conn.SetReadDeadline(time.Time{})
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		drain(conn, r.Body)
+		return nil, payloadTooLarge()
+	}
+	if err != nil {
+		return nil, thaw.Errorf(thaw.CodeInvalid, "the request's body cannot be read: %w", err)
+	}
+	if len(body) == 0 {
+		return []byte("{}"), nil
+	}
+	if !json.Valid(body) || !utf8.Valid(body) {
+		return nil, httpError{http.StatusBadRequest, invalidContent, thaw.Errorf(thaw.CodeInvalid, "the request's body is not JSON: send a JSON value in UTF-8, or nothing for {}")}
+	}
+	return body, nil
+}
+
+func payloadTooLarge() error {
+	return thaw.Errorf(thaw.CodeTooLarge, "the request's body is larger than %d bytes: that is the most an invocation takes", thaw.MaxPayload)
+}
+
+// asFunctionError makes the reply for a failure of the function that the engine
+// could only tell as an error, such as a failed init.
+func asFunctionError(reply thaw.Reply, err error) thaw.Reply {
+	const unknown = "Runtime.Unknown" // Lambda's own word for it
+	if reply.FunctionError == "" {
+		reply.FunctionError = unknown
+	}
+	if len(reply.Payload) == 0 {
+		reply.Payload = thaw.FunctionError{Type: reply.FunctionError, Message: err.Error()}.JSON()
+	}
+	return reply
+}
+
+// writeReply sends what a function returned, or its own error, with the way it
+// was started. Lambda answers 200 to both.
+func writeReply(w http.ResponseWriter, reply thaw.Reply) {
+	header := w.Header()
+	header.Set("Content-Type", api.TypeJSON)
+	header.Set("Content-Length", strconv.Itoa(len(reply.Payload)))
+	header.Set("Cache-Control", "no-store")
+	header.Set(api.HeaderExecutedVersion, strconv.Itoa(reply.Version))
+	header.Set(api.HeaderServerTiming, api.FormatTiming(reply.PhasesMS, reply.DurationMS))
+	setIf(header, api.HeaderRequestID, reply.ID)
+	setIf(header, api.HeaderStart, string(reply.Start))
+	setIf(header, api.HeaderPolicy, string(reply.Policy))
+	setIf(header, api.HeaderInstance, reply.Instance)
+	if reply.FunctionError != "" {
+		header.Set(api.HeaderFunctionError, "Unhandled")
+	}
+	w.WriteHeader(http.StatusOK)
+	// A client that is gone is seen by the server itself.
+	_, _ = w.Write(reply.Payload)
+}
+
+func setIf(header http.Header, name, value string) {
+	if value != "" {
+		header.Set(name, value)
+	}
+}

@@ -1,0 +1,135 @@
+package gateway
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"thaw"
+	"thaw/gateway/api"
+)
+
+// handler answers one request or returns an error before it has written
+// anything.
+type handler func(http.ResponseWriter, *http.Request) error
+
+// endpoint is a method of a path with the query parameters it knows.
+type endpoint struct {
+	handle handler
+	query  []string
+}
+
+// route is a path with its methods.
+type route struct {
+	pattern string
+	methods map[string]endpoint
+}
+
+func (h handlers) routes() []route {
+	function := api.PathFunctions + "/{name}"
+	return []route{
+		{api.PathInvokePrefix + "{name}" + api.PathInvokeSuffix, map[string]endpoint{
+			http.MethodPost: {h.invoke, []string{"Qualifier"}},
+		}},
+		{api.PathFunctions, map[string]endpoint{
+			http.MethodGet: {h.functions, nil},
+		}},
+		{function, map[string]endpoint{
+			http.MethodGet:    {h.describe, nil},
+			http.MethodPut:    {h.deploy, nil},
+			http.MethodDelete: {h.remove, nil},
+		}},
+		{function + api.PathLogsSuffix, map[string]endpoint{
+			http.MethodGet: {h.logs, []string{"limit"}},
+		}},
+		{api.PathInstances, map[string]endpoint{
+			http.MethodGet: {h.instances, nil},
+		}},
+		{api.PathInvocations + "/{id}", map[string]endpoint{
+			http.MethodGet: {h.invocation, nil},
+		}},
+		{api.PathInfo, map[string]endpoint{
+			http.MethodGet: {h.info, nil},
+		}},
+		{api.PathHealth, map[string]endpoint{
+			http.MethodGet: {h.health, nil},
+		}},
+	}
+}
+
+// New returns the handler for everything a gateway serves. It may be used by
+// many requests at once.
+func New(c Config) http.Handler {
+	h := handlers{c}
+	mux := http.NewServeMux()
+	for _, r := range h.routes() {
+		mux.Handle(r.pattern, h.reply(r.serve))
+	}
+	mux.Handle("/", h.reply(unknownPath))
+	return h.observe(h.protect(mux))
+}
+
+// serve picks the endpoint for the request's method. The mux is not asked to:
+// its own refusals are not JSON.
+func (t route) serve(w http.ResponseWriter, r *http.Request) error {
+	e, ok := t.methods[r.Method]
+	if !ok && r.Method == http.MethodHead {
+		e, ok = t.methods[http.MethodGet]
+	}
+	if !ok {
+		return t.refuseMethod(w, r)
+	}
+	if err := checkQuery(r.URL.RawQuery, e.query); err != nil {
+		return err
+	}
+	if err := checkName(r.PathValue("name"), t.pattern); err != nil {
+		return err
+	}
+	return e.handle(w, r)
+}
+
+func checkName(name, pattern string) error {
+	if !strings.Contains(pattern, "{name}") {
+		return nil
+	}
+	return thaw.CheckName(name)
+}
+
+func (t route) refuseMethod(w http.ResponseWriter, r *http.Request) error {
+	var allowed []string
+	for method := range t.methods {
+		allowed = append(allowed, method)
+	}
+	slices.Sort(allowed)
+	list := strings.Join(allowed, ", ")
+	w.Header().Set("Allow", list)
+	return httpError{http.StatusMethodNotAllowed, "", thaw.Errorf(thaw.CodeInvalid, "method %.20q is not allowed for %s: use %s", r.Method, printable(r.URL.Path), list)}
+}
+
+func unknownPath(_ http.ResponseWriter, r *http.Request) error {
+	return thaw.Errorf(thaw.CodeNotFound, "there is no %s: functions are under %s, invocations under %s{name}%s", printable(r.URL.Path), api.PathFunctions, api.PathInvokePrefix, api.PathInvokeSuffix)
+}
+
+func checkQuery(raw string, known []string) error {
+	query, err := url.ParseQuery(raw)
+	if err != nil {
+		return thaw.Errorf(thaw.CodeInvalid, "the query of the address cannot be read: %w", err)
+	}
+	for name, values := range query {
+		if !slices.Contains(known, name) {
+			return thaw.Errorf(thaw.CodeInvalid, "unknown query parameter %s: %s", printable(name), knownParameters(known))
+		}
+		if len(values) > 1 {
+			return thaw.Errorf(thaw.CodeInvalid, "query parameter %s is given %d times: give it once", name, len(values))
+		}
+	}
+	return nil
+}
+
+func knownParameters(known []string) string {
+	if len(known) == 0 {
+		return "this address takes none"
+	}
+	return "this address takes " + strings.Join(known, ", ")
+}
