@@ -14,9 +14,9 @@ import (
 	"thaw/agent/wire"
 )
 
-// MaxClockError is how far a guest's clock may be off after [Conn.Resume]: the
-// worst that gettimeofday users such as certificates, caches and signatures
-// never notice, and far above what a loaded machine takes for a round trip.
+// MaxClockError is how far a guest's clock may be off after [Conn.Resume]. It is
+// a choice: four times the slowest round trip seen to an emulated guest that had
+// just booted (14 ms).
 const MaxClockError = 50 * time.Millisecond
 
 // clockTries is how often Resume sets the clock when the round trip took so

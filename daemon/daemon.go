@@ -215,6 +215,9 @@ func (d *Daemon) release() error {
 	if d.logs != nil {
 		errs = append(errs, d.logs.Close())
 	}
+	if d.images != nil {
+		errs = append(errs, d.images.Close())
+	}
 	if d.registry != nil {
 		errs = append(errs, d.registry.Close())
 	}

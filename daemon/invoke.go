@@ -93,28 +93,30 @@ func (c *call) run(ctx context.Context, policy thaw.Policy, r thaw.InvokeRequest
 		return nil, err
 	}
 	usage.Fill(&c.record)
-	c.learn(in)
 	c.record.FunctionError = result.FunctionError
+	c.learn(in)
 	keep = !result.Finished && !r.Discard
 	return result.Payload, nil
 }
 
 // learn ends a recording with the invocation that it was for and publishes it
-// in the background.
+// in the background, unless the function failed: what a failure touches is not
+// what the next invocation needs.
 func (c *call) learn(in *instance.Instance) {
 	m, set, ok := in.StopRecording()
-	if !ok {
+	if !ok || c.record.FunctionError != "" {
 		return
 	}
 	c.record.PagesRecorded = int64(len(set.Touches))
 	d := c.daemon
 	d.background.Go(func() {
 		log := d.log.With("function", c.version.Function, "version", c.version.Number, "pages", len(set.Touches))
-		if err := d.snapshots.PublishWorkingSet(m, set); err != nil {
+		published, err := d.snapshots.PublishWorkingSet(m, set)
+		if err != nil {
 			log.Error("working set could not be published", "error", err)
-			return
+		} else if published {
+			log.Info("working set recorded", "recording", set.Bound.String())
 		}
-		log.Info("working set recorded", "recording", set.Bound.String())
 	})
 }
 

@@ -63,6 +63,7 @@ func open(t testing.TB, state string, change func(*daemon.Config)) *site {
 	t.Helper()
 	requirements(t)
 	s := &site{state: state, log: &bytes.Buffer{}}
+	shareAcceleration(t, state)
 	cfg := daemon.Config{
 		StateDir: state, ImageDir: filepath.Join(cache(t), "images"), IdleTimeout: time.Minute,
 		MaxInstances: 6, MaxPerFunction: 4, Accelerator: "auto",
@@ -75,6 +76,7 @@ func open(t testing.TB, state string, change func(*daemon.Config)) *site {
 	if s.daemon, err = daemon.New(t.Context(), cfg); err != nil {
 		t.Fatal(err)
 	}
+	shareAcceleration(t, state)
 	server := httptest.NewServer(gateway.New(gateway.Config{
 		Invoker: s.daemon, Deployer: s.daemon, Catalog: s.daemon, Monitor: s.daemon,
 		Logger: slog.New(slog.DiscardHandler), // what matters is in the replies
@@ -93,6 +95,25 @@ func open(t testing.TB, state string, change func(*daemon.Config)) *site {
 		}
 	})
 	return s
+}
+
+// shareAcceleration keeps what a daemon found out about this machine, in either
+// direction: finding out that KVM does not work takes a while.
+func shareAcceleration(t testing.TB, state string) {
+	t.Helper()
+	const name = "accelerator.json"
+	kept, own := filepath.Join(cache(t), name), filepath.Join(state, name)
+	from, to := kept, own
+	if _, err := os.Stat(own); err == nil {
+		from, to = own, kept
+	}
+	b, err := os.ReadFile(from)
+	if err != nil {
+		return // nobody knows yet
+	}
+	if err := os.WriteFile(to, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // close ends the daemon; it may be called again.

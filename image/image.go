@@ -27,6 +27,7 @@ import (
 	"sync"
 
 	"golang.org/x/sync/singleflight"
+	"golang.org/x/sys/unix"
 
 	"thaw"
 )
@@ -51,10 +52,11 @@ type Config struct {
 }
 
 // Store keeps images in one folder. It is safe for concurrent use: two callers
-// who need the same image share one build. The folder belongs to one process at
-// a time, which the caller ensures.
+// who need the same image share one build. It holds a lock on the folder until
+// Close.
 type Store struct {
 	dir       string
+	lock      *os.File
 	agent     []byte
 	bootstrap []byte
 	flights   singleflight.Group
@@ -109,8 +111,10 @@ func (p Progress) say(format string, args ...any) {
 	}
 }
 
-// Open makes the store's folder if needed and clears what killed builds left.
-func Open(cfg Config) (*Store, error) {
+// Open makes the store's folder if needed, takes its lock and clears what killed
+// builds left. A folder in use by another process is a [thaw.CodeUnavailable]
+// error.
+func Open(cfg Config) (_ *Store, err error) {
 	dir, err := filepath.Abs(cfg.Dir)
 	if err != nil {
 		return nil, fmt.Errorf("resolve image folder: %w", err)
@@ -124,7 +128,39 @@ func Open(cfg Config) (*Store, error) {
 	if err := os.MkdirAll(s.cacheDir(), 0o755); err != nil {
 		return nil, diskError("make image folder", err)
 	}
-	return s, s.sweep()
+	if s.lock, err = lockFolder(dir); err != nil {
+		return nil, err
+	}
+	if err := s.sweep(); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// Close gives the folder up to other processes. No build may be under way. A
+// second call does nothing.
+func (s *Store) Close() error {
+	if err := s.lock.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
+		return fmt.Errorf("unlock image folder: %w", err)
+	}
+	return nil
+}
+
+// lockFolder takes the lock that keeps other processes out of dir. It lasts
+// until the file is closed, also by the end of the process.
+func lockFolder(dir string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, diskError("lock image folder", err)
+	}
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if err == nil {
+		return f, nil
+	}
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		err = thaw.Errorf(thaw.CodeUnavailable, "the image folder %s is in use by another thaw: stop it, or choose another folder with --images", dir)
+	}
+	return nil, errors.Join(err, f.Close())
 }
 
 // embeddedAgent returns nil when this program was built without an agent.

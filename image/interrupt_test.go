@@ -50,7 +50,9 @@ func TestInterrupted(t *testing.T) {
 	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	cancelBuild(t, open(t, dir))
+	s := open(t, dir)
+	cancelBuild(t, s)
+	closeStore(t, s)
 	empty(t, dir)
 	nothingRuns(t, dir)
 	before := cached(t, dir)
@@ -60,7 +62,7 @@ func TestInterrupted(t *testing.T) {
 
 	killBuild(t, dir)
 	nothingRuns(t, dir)
-	s := open(t, dir)
+	s = open(t, dir)
 	empty(t, dir)
 	after := cached(t, dir)
 	for name, inode := range before {
@@ -243,6 +245,7 @@ func TestNoAgent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer closeStore(t, s)
 	_, err = s.Base(context.Background(), thaw.RuntimePython, nil)
 	if thaw.CodeOf(err) != thaw.CodeUnavailable || !strings.Contains(fmt.Sprint(err), "make build") {
 		t.Errorf("Base without an agent: %v", err)

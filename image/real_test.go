@@ -58,7 +58,16 @@ func open(t testing.TB, dir string) *image.Store {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { closeStore(t, s) })
 	return s
+}
+
+// closeStore lets another store have the folder; it may be called again.
+func closeStore(t testing.TB, s *image.Store) {
+	t.Helper()
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
 }
 
 func config(dir string) image.Config {
@@ -222,10 +231,12 @@ func TestBootstrapChange(t *testing.T) {
 	old := base(t, s, thaw.RuntimePython)
 	c := config(filepath.Dir(old.Root.Path))
 	c.Bootstrap = []byte("print('another')\n")
+	closeStore(t, s)
 	s, err := image.Open(c)
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer closeStore(t, s)
 	b, err := s.Base(context.Background(), thaw.RuntimePython, func(msg string) {
 		if strings.Contains(msg, "Debian") {
 			t.Errorf("it starts from nothing: %s", msg)

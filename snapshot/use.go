@@ -176,30 +176,31 @@ func (s *Store) workingSetPath(id string) string {
 func (s *Store) HasWorkingSet(id string) bool { return exists(s.workingSetPath(id)) }
 
 // PublishWorkingSet writes set as the working set of m, with the contents of its
-// pages: all of it or nothing. A snapshot that has one already keeps it.
-func (s *Store) PublishWorkingSet(m thaw.Manifest, set workingset.Set) error {
+// pages: all of it or nothing. A snapshot that has one already keeps it, which
+// is false.
+func (s *Store) PublishWorkingSet(m thaw.Manifest, set workingset.Set) (bool, error) {
 	if s.HasWorkingSet(m.ID) {
-		return nil
+		return false, nil
 	}
 	memory, err := s.memory(m)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer memory.Close()
 	digest, err := hex.DecodeString(m.Memory.SHA256)
 	if err != nil {
-		return fmt.Errorf("publish the working set: %w", err)
+		return false, fmt.Errorf("publish the working set: %w", err)
 	}
 	copy(set.Memory[:], digest)
 	set.MemoryPages = uint32(m.MemoryBytes / thaw.PageSize)
 	var b bytes.Buffer
 	if err := workingset.Encode(&b, set, memory); err != nil {
-		return err
+		return false, err
 	}
 	if err := renameio.WriteFile(s.workingSetPath(m.ID), b.Bytes(), 0o400); err != nil {
-		return fmt.Errorf("publish the working set: %w", err)
+		return false, fmt.Errorf("publish the working set: %w", err)
 	}
-	return nil
+	return true, nil
 }
 
 // Info returns snapshot id's manifest and sizes.

@@ -57,6 +57,18 @@ func (c *Console) Tail(n int) []string {
 	return append([]string(nil), lines[max(0, len(lines)-n):]...)
 }
 
+// LastWords returns what an error should quote: the last n lines or, of a guest
+// kernel that panicked, n lines from there.
+func (c *Console) LastWords(n int) []string {
+	lines := c.Tail(consoleLines + 1)
+	for i, line := range lines {
+		if strings.Contains(line, "Kernel panic") {
+			return lines[i:min(len(lines), i+n)]
+		}
+	}
+	return lines[max(0, len(lines)-n):]
+}
+
 // printable drops what a guest could use to confuse a terminal.
 func printable(b []byte) string {
 	return strings.TrimSpace(strings.Map(func(r rune) rune {

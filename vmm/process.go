@@ -98,7 +98,7 @@ func (p *Process) TakeFD(fd int) (int, error) {
 // Exited returns an [*ExitError] once Done is closed.
 func (p *Process) Exited() error {
 	<-p.done
-	return &ExitError{State: p.cmd.ProcessState, Console: p.console.Tail(20)}
+	return &ExitError{State: p.cmd.ProcessState, Console: p.console.LastWords(20)}
 }
 
 // Kill ends the process and returns when it is gone. Calling it again is

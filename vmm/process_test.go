@@ -106,6 +106,10 @@ func TestConsole(t *testing.T) {
 	if d := cmp.Diff([]string{"two", "[2Jthree"}, c.Tail(2)); d != "" {
 		t.Error(d)
 	}
+	fmt.Fprint(&c, "\n[1.0] Kernel panic - not syncing\nCPU: 0\nCall Trace:\n")
+	if d := cmp.Diff([]string{"[1.0] Kernel panic - not syncing", "CPU: 0"}, c.LastWords(2)); d != "" {
+		t.Error(d)
+	}
 	for i := range 1000 {
 		fmt.Fprintln(&c, i, strings.Repeat("x", 10_000))
 	}

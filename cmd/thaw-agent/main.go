@@ -19,9 +19,10 @@ import (
 )
 
 // The garbage collector runs only when memory is short, never by the clock, so
-// that an idle or a just restored agent touches no page for it. The limit holds
-// a request and a reply of the largest size with their copies.
-const memoryLimit = 64 << 20
+// that an idle or a just restored agent touches no page for it. The limit is
+// soft: a request and a reply of the largest size go over it for a while, which
+// makes the collector run often but costs little, as bytes hold no pointers.
+const memoryLimit = 16 << 20
 
 func main() {
 	if os.Getpid() != 1 {

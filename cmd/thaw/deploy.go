@@ -4,14 +4,12 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"thaw"
-	"thaw/client"
+	"thaw/image"
 )
 
 type deployFlags struct {
@@ -108,7 +106,7 @@ func (a *app) deploy(cmd *cobra.Command, name, dir string, settings thaw.Setting
 // pack streams a folder; closing the stream ends the goroutine that writes it.
 func pack(dir string) io.ReadCloser {
 	r, w := io.Pipe()
-	go func() { w.CloseWithError(client.Pack(w, dir)) }() // always returns nil
+	go func() { w.CloseWithError(image.Pack(dir, w)) }() // always returns nil
 	return r
 }
 
@@ -129,40 +127,5 @@ func checkCode(dir string, s thaw.Settings) error {
 	if !info.IsDir() {
 		return thaw.Errorf(thaw.CodeInvalid, "%s is not a folder: name the one that holds the function's files", dir)
 	}
-	if s.Runtime == thaw.RuntimeProvided {
-		return checkBootstrap(filepath.Join(dir, "bootstrap"))
-	}
-	return checkModule(dir, s.Handler)
-}
-
-func checkBootstrap(path string) error {
-	info, err := os.Stat(path)
-	if err != nil {
-		return thaw.Errorf(thaw.CodeInvalid, "%s is missing: the provided runtime starts it; build it first, or choose --runtime python3", path)
-	}
-	if !info.Mode().IsRegular() || info.Mode()&0o111 == 0 {
-		return thaw.Errorf(thaw.CodeInvalid, "%s is not an executable file: chmod +x %s", path, path)
-	}
-	return nil
-}
-
-// checkModule looks for what Python would import for handler: a file, a package
-// or an extension module.
-func checkModule(dir, handler string) error {
-	module := handler[:strings.LastIndexByte(handler, '.')]
-	path := filepath.Join(dir, strings.ReplaceAll(module, ".", string(filepath.Separator)))
-	if info, err := os.Stat(path); err == nil && info.IsDir() {
-		return nil
-	}
-	// The rule for handlers allows no character that Glob gives a meaning to;
-	// dir may hold one, so it is the folder's listing that is searched.
-	entries, err := os.ReadDir(filepath.Dir(path))
-	if err == nil {
-		for _, e := range entries {
-			if stem, _, ok := strings.Cut(e.Name(), "."); ok && stem == filepath.Base(path) {
-				return nil
-			}
-		}
-	}
-	return thaw.Errorf(thaw.CodeInvalid, "%s.py is missing: handler %s names it; write it, or choose another --handler", path, handler)
+	return image.CheckHandler(os.DirFS(dir), s)
 }

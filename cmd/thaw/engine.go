@@ -11,6 +11,7 @@ import (
 func startEngine(ctx context.Context, f serveFlags, logger *slog.Logger) (engine, error) {
 	d, err := daemon.New(ctx, daemon.Config{
 		StateDir:       f.state,
+		ImageDir:       f.images,
 		IdleTimeout:    f.idle,
 		MaxInstances:   f.maxInstances,
 		MaxPerFunction: f.maxPerFunction,

@@ -102,9 +102,11 @@ func commands(a *app) []*cobra.Command {
 		newPsCommand(a),
 		newLogsCommand(a),
 		newRemoveCommand(a),
+		newBenchCommand(a),
 	}
 	daemon := []*cobra.Command{
 		newServeCommand(a),
+		newDemoCommand(a),
 		newDoctorCommand(a),
 		newVersionCommand(a),
 	}

@@ -31,7 +31,7 @@ const (
 )
 
 type serveFlags struct {
-	listen, state                string
+	listen, state, images        string
 	idle                         time.Duration
 	maxInstances, maxPerFunction int
 	accelerator                  string
@@ -81,6 +81,7 @@ VMs, so listen on a loopback address unless something else guards the way.`,
 	flags := cmd.Flags()
 	flags.StringVar(&f.listen, "listen", client.DefaultAddr, "`address` to answer HTTP on")
 	flags.StringVar(&f.state, "state", defaultState(), "`folder` for functions, images and snapshots, also THAW_STATE")
+	flags.StringVar(&f.images, "images", "", "`folder` for what guests boot from (default: in the state folder)")
 	flags.DurationVar(&f.idle, "idle-timeout", daemon.DefaultIdleTimeout, "how long a VM waits for the next invocation, 0 for not at all")
 	flags.IntVar(&f.maxInstances, "max-instances", daemon.DefaultMaxInstances, "most VMs at once")
 	flags.IntVar(&f.maxPerFunction, "max-per-function", daemon.DefaultMaxPerFunction, "most VMs at once of one function")

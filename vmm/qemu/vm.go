@@ -75,7 +75,7 @@ func (d *Driver) command(o options, uid uint32) *exec.Cmd {
 // explain adds how the process ended to an error that its end caused.
 func (vm *VM) explain(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
-		return fmt.Errorf("%w%s", context.Cause(ctx), vmm.Quote(vm.proc.Console().Tail(20)))
+		return fmt.Errorf("%w%s", context.Cause(ctx), vmm.Quote(vm.proc.Console().LastWords(20)))
 	}
 	return fmt.Errorf("%w: %w", err, vm.proc.Exited())
 }

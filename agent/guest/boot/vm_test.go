@@ -261,7 +261,7 @@ func (v *vm) checkQuiesce(ctx context.Context, t *testing.T) {
 func (v *vm) checkEnd(ctx context.Context, t *testing.T) {
 	v.invoke(ctx, t, "orphans", `{"op": "orphans"}`, 20*time.Second)
 	r := v.invoke(ctx, t, "hang", `{"op": "hang"}`, 500*time.Millisecond)
-	if r.FunctionError != thaw.ErrorTypeExit && r.FunctionError != thaw.ErrorTypeTimeout || !r.Finished {
+	if r.FunctionError != thaw.ErrorTypeTimeout || !r.Finished {
 		t.Errorf("hang: %+v %s", r, r.Payload)
 	}
 	if err := v.conn.Ping(ctx); err != nil {
