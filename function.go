@@ -131,7 +131,7 @@ func (s Settings) validateEnv() error {
 
 // reservedEnv reports the names the Lambda Runtime API gives a meaning to.
 func reservedEnv(name string) bool {
-	return name == "_HANDLER" || name == "LAMBDA_TASK_ROOT" || name == "LAMBDA_RUNTIME_DIR" || strings.HasPrefix(name, "AWS_LAMBDA_")
+	return name == "_HANDLER" || name == "LAMBDA_TASK_ROOT" || name == "LAMBDA_RUNTIME_DIR" || strings.HasPrefix(name, "AWS_LAMBDA_") || strings.HasPrefix(name, "THAW_")
 }
 
 // Version is one immutable deploy of a function. A new deploy makes the next

@@ -47,6 +47,9 @@ type Config struct {
 	Broken error
 	// APIAddr is the TCP address of the Runtime API, 127.0.0.1:9001.
 	APIAddr string
+	// APISocket is the unix socket of the same, @thaw-runtime; a leading @ is an
+	// abstract address (unix(7)).
+	APISocket string
 	// TaskRoot holds the function's code, /var/task.
 	TaskRoot string
 	// RuntimeDir holds bootstrap.py, /var/runtime.
@@ -67,6 +70,7 @@ func (c Config) withDefaults() Config {
 		}
 	}
 	set(&c.APIAddr, "127.0.0.1:9001")
+	set(&c.APISocket, "@thaw-runtime")
 	set(&c.TaskRoot, "/var/task")
 	set(&c.RuntimeDir, "/var/runtime")
 	set(&c.Python, "/usr/bin/python3")

@@ -36,6 +36,7 @@ func reserved(cfg Config, m wire.Init, apiAddr string) map[string]string {
 	}
 	return map[string]string{
 		"AWS_LAMBDA_RUNTIME_API":          apiAddr,
+		"THAW_RUNTIME_SOCKET":             cfg.APISocket,
 		"_HANDLER":                        m.Handler,
 		"LAMBDA_TASK_ROOT":                cfg.TaskRoot,
 		"LAMBDA_RUNTIME_DIR":              cfg.RuntimeDir,

@@ -54,11 +54,11 @@ func start(cfg Config, l *link, session uint64, m wire.Init) (*function, error) 
 	}
 	defer closeAll(output)
 	f.logs = logs
-	if f.api, err = newAPI(cfg.APIAddr, f); err != nil {
+	if f.api, err = newAPI(cfg, f); err != nil {
 		logs.close()
 		return nil, err
 	}
-	if f.proc, err = startProcess(cfg, m, f.api.addr(), output); err != nil {
+	if f.proc, err = startProcess(cfg, m, f.api.tcp.Addr().String(), output); err != nil {
 		f.api.close()
 		logs.close()
 		return nil, err

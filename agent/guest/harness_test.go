@@ -2,6 +2,7 @@ package guest_test
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"io"
 	"net"
@@ -170,7 +171,7 @@ func startGuest(t *testing.T, files map[string]string) *testGuest {
 	ctx, cancel := context.WithCancel(t.Context())
 	g.cancel = cancel
 	a := guest.New(guest.Config{
-		Port: g.port, System: g.machine, APIAddr: "127.0.0.1:0",
+		Port: g.port, System: g.machine, APIAddr: "127.0.0.1:0", APISocket: "@" + rand.Text(),
 		TaskRoot: filepath.Join(g.dir, "task"), RuntimeDir: filepath.Join(g.dir, "runtime"), Python: python(t),
 	})
 	go func() { g.done <- a.Serve(ctx) }()

@@ -48,24 +48,27 @@ func run() error {
 	}
 	defer port.Close()
 	cfg := guest.Config{
-		Port: port, System: boot.System{}, PID1: true,
+		Port: port, PID1: true,
 		Credential: &syscall.Credential{Uid: boot.FunctionUser, Gid: boot.FunctionUser},
 		Broken:     modulesErr,
 	}
 	if cfg.Broken == nil {
-		cfg.Broken = prepare()
+		cfg.System, cfg.Broken = prepare()
 	}
 	return guest.New(cfg).Serve(context.Background())
 }
 
-func prepare() error {
+func prepare() (boot.System, error) {
 	if err := boot.SwitchRoot(); err != nil {
-		return err
+		return boot.System{}, err
 	}
 	if err := boot.LoopbackUp(); err != nil {
-		return err
+		return boot.System{}, err
 	}
-	return boot.Limit()
+	if err := boot.Limit(); err != nil {
+		return boot.System{}, err
+	}
+	return boot.NewSystem()
 }
 
 // powerOff ends the machine, which is what the host waits for. Were PID 1 to

@@ -36,8 +36,9 @@ func TestArguments(t *testing.T) {
 -device virtio-blk-pci,drive=disk1
 -S`
 	}
-	kernelArgs := "console=ttyS0 quiet loglevel=4 rdinit=/init reboot=t panic=-1 unknown_nmi_panic sysctl.kernel.panic_on_unrecovered_nmi=1 sysctl.kernel.panic_on_io_nmi=1 oops=panic " +
-		"random.trust_cpu=on 8250.nr_uarts=1 cryptomgr.notests no_timer_check i8042.noaux"
+	kernelArgs := "console=ttyS0 quiet loglevel=4 rdinit=/init random.trust_cpu=on 8250.nr_uarts=1 cryptomgr.notests no_timer_check i8042.noaux " +
+		"reboot=t panic=-1 oops=panic unknown_nmi_panic sysctl.kernel.panic_on_unrecovered_nmi=1 sysctl.kernel.panic_on_io_nmi=1 " +
+		"sysctl.vm.stat_interval=600 sysctl.vm.compaction_proactiveness=0 psi=0 cgroup_disable=memory lsm= audit=0 GODEBUG=asyncpreemptoff=1"
 	for name, c := range map[string]struct {
 		options options
 		want    string
@@ -46,7 +47,7 @@ func TestArguments(t *testing.T) {
 		"BootTCG": {
 			options{accel: TCG, tscKHz: 2_250_000, memoryBytes: 256 << 20, kernel: kernel, initramfs: initramfs, disks: disks},
 			common("tcg", "max", "memory-backend-memfd,id=mem,size=268435456,share=off", "3", "4", "5", "6") +
-				" -kernel /dev/fd/7 -initrd /dev/fd/8 -append|" + kernelArgs + " tsc_early_khz=2250000",
+				" -kernel /dev/fd/7 -initrd /dev/fd/8 -append|" + kernelArgs + " tsc_early_khz=2250000 tsc=reliable",
 			6,
 		},
 		"BootForASnapshotKVM": {

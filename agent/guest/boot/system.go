@@ -68,18 +68,39 @@ func LoopbackUp() error {
 	return nil
 }
 
-// System is the machine this process is PID 1 of.
-type System struct{}
+// System is the machine this process is PID 1 of. Its descriptors are open for
+// as long as the machine lives: opening a file takes a guest that was just
+// restored hundreds of pages and branches it would not touch otherwise.
+type System struct {
+	random int // /dev/urandom
+	id     int // idFile
+}
+
+// NewSystem opens what Resume needs, in the root file system of the function.
+func NewSystem() (System, error) {
+	if err := os.MkdirAll(filepath.Dir(idFile), 0o755); err != nil {
+		return System{}, fmt.Errorf("make the folder of the instance id: %w", err)
+	}
+	id, err := unix.Open(idFile, unix.O_RDWR|unix.O_CREAT|unix.O_CLOEXEC, 0o644)
+	if err != nil {
+		return System{}, fmt.Errorf("open the instance id: %w", err)
+	}
+	random, err := unix.Open("/dev/urandom", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return System{}, fmt.Errorf("open random number generator: %w", err)
+	}
+	return System{random: random, id: id}, nil
+}
 
 // Resume sets the clock, reseeds the kernel's random numbers and takes on the
 // identity. It does all three even when one fails, and reports every failure.
-func (System) Resume(m wire.Resume, entropy []byte, received time.Time) wire.Resumed {
+func (s System) Resume(m wire.Resume, entropy []byte, received time.Time) wire.Resumed {
 	answer := wire.Resumed{}
 	off, clockErr := setClock(time.Unix(0, m.WallNS), received)
 	answer.ClockErrorNS = off.Nanoseconds()
-	sample, seedErr := reseed(entropy)
+	sample, seedErr := s.reseed(entropy)
 	answer.Reseeded, answer.Sample = seedErr == nil, sample
-	id, idErr := identify(m.InstanceID)
+	id, idErr := s.identify(m.InstanceID)
 	answer.InstanceID = id
 	if err := errors.Join(clockErr, seedErr, idErr); err != nil {
 		answer.Error = err.Error()
@@ -119,19 +140,14 @@ type poolInfo struct {
 // reseed mixes entropy into the kernel's generator, makes it draw new keys
 // (random(4), RNDADDENTROPY and RNDRESEEDCRNG) and returns 16 bytes of what
 // comes out in hex.
-func reseed(entropy []byte) (string, error) {
-	fd, err := unix.Open("/dev/urandom", unix.O_RDWR|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return "", fmt.Errorf("open random number generator: %w", err)
-	}
-	defer unix.Close(fd)
+func (s System) reseed(entropy []byte) (string, error) {
 	info := poolInfo{entropyBits: 8 * wire.EntropyLen, bytes: wire.EntropyLen}
 	copy(info.buf[:], entropy)
-	if _, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.RNDADDENTROPY, uintptr(unsafe.Pointer(&info))); e != 0 {
+	if _, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(s.random), unix.RNDADDENTROPY, uintptr(unsafe.Pointer(&info))); e != 0 {
 		return "", fmt.Errorf("add entropy: %w", e)
 	}
 	clear(info.buf[:])
-	if _, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.RNDRESEEDCRNG, 0); e != 0 {
+	if _, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(s.random), unix.RNDRESEEDCRNG, 0); e != 0 {
 		return "", fmt.Errorf("reseed random number generator: %w", e)
 	}
 	var sample [16]byte
@@ -143,7 +159,7 @@ func reseed(entropy []byte) (string, error) {
 
 // identify makes id the hostname and the content of idFile, and returns the
 // hostname as read back.
-func identify(id string) (string, error) {
+func (s System) identify(id string) (string, error) {
 	if err := unix.Sethostname([]byte(id)); err != nil {
 		return "", fmt.Errorf("set hostname: %w", err)
 	}
@@ -151,20 +167,24 @@ func identify(id string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("read hostname: %w", err)
 	}
-	return name, writeID(id)
+	return name, s.writeID(id)
 }
 
-// writeID replaces idFile in one step. It is in a tmpfs, where there is nothing
-// to sync.
-func writeID(id string) error {
-	if err := os.MkdirAll(filepath.Dir(idFile), 0o755); err != nil {
+// writeID changes idFile in place. Nobody reads it meanwhile: the function waits
+// for the restore to be over.
+func (s System) writeID(id string) error {
+	line := id + "\n"
+	if _, err := unix.Pwrite(s.id, []byte(line), 0); err != nil {
 		return fmt.Errorf("write instance id: %w", err)
 	}
-	aside := idFile + ".new"
-	if err := os.WriteFile(aside, []byte(id+"\n"), 0o644); err != nil {
+	var st unix.Stat_t
+	if err := unix.Fstat(s.id, &st); err != nil {
 		return fmt.Errorf("write instance id: %w", err)
 	}
-	if err := os.Rename(aside, idFile); err != nil {
+	if st.Size == int64(len(line)) {
+		return nil
+	}
+	if err := unix.Ftruncate(s.id, int64(len(line))); err != nil {
 		return fmt.Errorf("write instance id: %w", err)
 	}
 	return nil

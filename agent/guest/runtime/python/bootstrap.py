@@ -6,7 +6,8 @@ random numbers. Then events are served one at a time.
 
 Only what every function needs is imported here: each page this script touches
 is part of every function's working set. It speaks HTTP over one kept-alive
-loopback connection by itself, because http.client would be most of its memory.
+connection by itself, because http.client would be most of its memory, and over
+the agent's unix socket, because TCP would be most of the kernel's.
 """
 
 import gc
@@ -33,10 +34,8 @@ class Fault(Exception):
 class Client:
     """An HTTP/1.1 client for the agent's server, which always sends a length."""
 
-    def __init__(self, address):
-        host, _, port = address.rpartition(":")
-        self.address = (host, int(port))
-        self.host = address
+    def __init__(self, path):
+        self.address = "\0" + path[1:] if path.startswith("@") else path
         self.sock = None
         self.rest = b""
 
@@ -44,8 +43,8 @@ class Client:
         if self.sock is not None:
             self.sock.close()
         self.rest = b""
-        self.sock = socket.create_connection(self.address)
-        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.connect(self.address)
 
     def get(self, path):
         return self.request("GET", path, b"", "")
@@ -55,7 +54,7 @@ class Client:
 
     def request(self, method, path, body, kind):
         """Returns (status, headers with names in lower case, body)."""
-        head = f"{method} {API}{path} HTTP/1.1\r\nHost: {self.host}\r\n"
+        head = f"{method} {API}{path} HTTP/1.1\r\nHost: agent\r\n"
         if method == "POST":
             head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
         if kind:
@@ -375,7 +374,7 @@ def serve(client, handler, current):
 def main():
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
-    client = Client(os.environ["AWS_LAMBDA_RUNTIME_API"])
+    client = Client(os.environ.pop("THAW_RUNTIME_SOCKET"))
     hooks = Hooks()
     sys.modules["snapshot_restore_py"] = hooks.module()
     sys.path[0] = os.environ["LAMBDA_TASK_ROOT"]
