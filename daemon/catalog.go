@@ -57,7 +57,28 @@ func (d *Daemon) Remove(_ context.Context, name string) error {
 		errs = append(errs, d.removeSnapshot(v))
 	}
 	d.history.forget(name)
-	return errors.Join(append(errs, d.logs.remove(name))...)
+	return errors.Join(append(errs, d.logs.remove(name), d.prune())...)
+}
+
+// prune removes the images that no function needs, unless one may be about to,
+// or another state folder has a say.
+func (d *Daemon) prune() error {
+	if !d.ownImages || !d.imageUse.TryLock() {
+		return nil
+	}
+	defer d.imageUse.Unlock()
+	versions, err := d.registry.List()
+	if err != nil {
+		return err
+	}
+	used := map[string]bool{}
+	for _, v := range versions {
+		for _, key := range []string{v.Images.Kernel, v.Images.Initramfs, v.Images.Root, v.Images.Code} {
+			used[key] = true
+		}
+	}
+	_, err = d.images.Prune(func(key string) bool { return used[key] })
+	return err
 }
 
 // Instances returns every running VM.

@@ -65,6 +65,10 @@ type Daemon struct {
 
 	deploys  keyedMutex
 	rebuilds keyedMutex
+	// imageUse is held for reading while a version that is not in the registry
+	// yet needs its images.
+	imageUse  sync.RWMutex
+	ownImages bool // no other state folder uses them
 
 	// ctx is cancelled when requests and background work must end now.
 	ctx        context.Context
@@ -88,7 +92,7 @@ func New(ctx context.Context, cfg Config) (_ *Daemon, err error) {
 	if err := os.MkdirAll(state, 0o700); err != nil {
 		return nil, thaw.Errorf(thaw.CodeUnavailable, "make the state folder: %w", err)
 	}
-	d := &Daemon{log: cfg.Logger, history: newHistory()}
+	d := &Daemon{log: cfg.Logger, history: newHistory(), ownImages: cfg.ImageDir == ""}
 	d.ctx, d.cancel = context.WithCancelCause(context.Background())
 	defer func() {
 		if err != nil {

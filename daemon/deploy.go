@@ -28,6 +28,8 @@ func (d *Daemon) Deploy(ctx context.Context, name string, s thaw.Settings, code 
 		return v, thaw.Errorf(thaw.CodeConflict, "function %s is being deployed already: wait for that to end", name)
 	}
 	defer d.deploys.unlock(name)
+	d.imageUse.RLock()
+	defer d.imageUse.RUnlock()
 	p := &progress{events: events}
 	if v, err = d.build(ctx, name, s, code, p); err != nil {
 		return v, err

@@ -7,10 +7,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/prometheus/procfs"
-
 	"thaw"
 	"thaw/agent"
+	"thaw/procstat"
 	"thaw/restore"
 	"thaw/snapshot"
 	"thaw/vmm/qemu"
@@ -28,12 +27,13 @@ type Instance struct {
 	Reason  string
 	Created time.Time
 
-	vm     *qemu.VM
-	conn   *agent.Conn
-	memory *restore.Memory  // nil after a boot
-	opened *snapshot.Opened // nil after a boot
-	base   usage            // when the virtual CPU began to run
-	direct int64            // bytes read past the page cache for its start
+	vm       *qemu.VM
+	conn     *agent.Conn
+	memory   *restore.Memory   // nil after a boot
+	opened   *snapshot.Opened  // nil after a boot
+	counters *procstat.Process // of the VMM
+	base     usage             // when the virtual CPU began to run
+	direct   int64             // bytes read past the page cache for its start
 
 	mu    sync.Mutex
 	cause error // why it was killed, if it was
@@ -60,6 +60,9 @@ func (in *Instance) Close() {
 		}
 		if in.conn != nil {
 			_ = in.conn.Close() // always nil
+		}
+		if in.counters != nil {
+			_ = in.counters.Close() // read only
 		}
 		if in.memory != nil {
 			_ = in.memory.Close() // nothing is left to lose
@@ -176,30 +179,22 @@ func (in *Instance) usage() usage {
 		c := in.memory.Counters()
 		u.faults.Trapped, u.installed, u.read = c.Trapped, c.Installed, c.ServerRead+in.direct
 	}
-	proc, err := procfs.NewProc(in.vm.PID())
-	if err != nil {
-		return u // it has ended
+	if m, err := in.counters.Memory(); err == nil { // else it has ended
+		u.faults.Major, u.faults.Minor = m.MajorFaults, m.MinorFaults
 	}
-	if stat, err := proc.Stat(); err == nil {
-		u.faults.Major, u.faults.Minor = int64(stat.MajFlt), int64(stat.MinFlt)
-	}
-	if io, err := proc.IO(); err == nil {
-		u.read += int64(io.ReadBytes)
+	if n, err := in.counters.ReadBytes(); err == nil {
+		u.read += n
 	}
 	return u
 }
 
 // RSS is the VMM's resident memory in bytes, 0 when it has ended.
 func (in *Instance) RSS() int64 {
-	proc, err := procfs.NewProc(in.vm.PID())
+	m, err := in.counters.Memory()
 	if err != nil {
 		return 0
 	}
-	stat, err := proc.Stat()
-	if err != nil {
-		return 0
-	}
-	return int64(stat.ResidentMemory())
+	return m.RSSBytes
 }
 
 func (in *Instance) String() string {

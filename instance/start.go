@@ -15,6 +15,7 @@ import (
 	"thaw/agent"
 	"thaw/image"
 	"thaw/plan"
+	"thaw/procstat"
 	"thaw/restore"
 	"thaw/snapshot"
 	"thaw/vmm"
@@ -128,6 +129,11 @@ func (s *Starter) guest(v thaw.Version) (vmm.Guest, error) {
 // run starts the virtual CPU and waits for the agent.
 func (s *Starter) run(ctx context.Context, in *Instance) error {
 	in.conn = agent.NewConn(in.vm.Channel(), s.logger(in))
+	counters, err := procstat.Open(in.vm.PID())
+	if err != nil {
+		return err
+	}
+	in.counters = counters
 	// What the VMM did before is its own, but what was trapped, installed and
 	// read is all for the guest.
 	in.base = usage{faults: in.usage().faults}

@@ -4,11 +4,11 @@ package remote
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
 	"strconv"
-	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -165,14 +165,18 @@ func transferred(what string, n, want int, err error) error {
 	return nil
 }
 
+// vdsoSize bounds the part of the vDSO that is searched; the whole of it is two
+// pages on every x86-64 kernel.
+const vdsoSize = 8192
+
 // findSyscall returns the address of a syscall instruction in pid's vDSO,
 // which every process has, wherever its thread happens to be.
 func findSyscall(pid int) (uint64, error) {
-	start, size, err := vdso(pid)
+	start, err := vdso(pid)
 	if err != nil {
 		return 0, err
 	}
-	b := make([]byte, size)
+	b := make([]byte, vdsoSize)
 	if err := (&tracee{pid: pid}).read(uintptr(start), b); err != nil {
 		return 0, err
 	}
@@ -183,22 +187,23 @@ func findSyscall(pid int) (uint64, error) {
 	return start + uint64(i), nil
 }
 
-func vdso(pid int) (start, size uint64, err error) {
-	maps, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/maps")
+// atSysinfoEHDR is the type of the auxiliary vector's entry that holds the
+// address of the vDSO (getauxval(3)).
+const atSysinfoEHDR = 33
+
+// vdso reads the auxiliary vector: a list of mappings would tell as well, but of
+// a VMM that is hundreds of lines.
+func vdso(pid int) (uint64, error) {
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/auxv")
 	if err != nil {
-		return 0, 0, fmt.Errorf("find the vDSO: %w", err)
+		return 0, fmt.Errorf("find the vDSO: %w", err)
 	}
-	for line := range strings.Lines(string(maps)) {
-		if !strings.HasSuffix(line, "[vdso]\n") {
-			continue
+	for ; len(b) >= 16; b = b[16:] {
+		if binary.LittleEndian.Uint64(b) == atSysinfoEHDR {
+			return binary.LittleEndian.Uint64(b[8:]), nil
 		}
-		var end uint64
-		if _, err := fmt.Sscanf(line, "%x-%x", &start, &end); err != nil {
-			return 0, 0, fmt.Errorf("find the vDSO: %w", err)
-		}
-		return start, end - start, nil
 	}
-	return 0, 0, fmt.Errorf("find the vDSO of process %d: %w", pid, ErrGone)
+	return 0, fmt.Errorf("find the vDSO of process %d: %w", pid, ErrGone)
 }
 
 // gone marks the errors that mean the process has exited.

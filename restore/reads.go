@@ -1,58 +1,60 @@
 package restore
 
 import (
-	"fmt"
-	"os"
 	"sync"
 
-	"github.com/prometheus/procfs"
 	"golang.org/x/sys/unix"
+
+	"thaw/procstat"
 )
 
 // threadReads counts what one of our threads reads from the disk, between begin
 // and end, both called on that thread; bytes may be called from anywhere.
 type threadReads struct {
 	mu          sync.Mutex
-	tid         int // 0 before begin and after end
+	thread      *procstat.Thread // nil before begin and after end
 	from, total int64
 }
 
-func (t *threadReads) begin() {
+// begin fails on a kernel that does not count.
+func (t *threadReads) begin() error {
+	thread, err := procstat.OpenThread(unix.Gettid())
+	if err != nil {
+		return err
+	}
+	from, err := thread.ReadBytes()
+	if err != nil {
+		_ = thread.Close() // read only
+		return err
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.tid = unix.Gettid()
-	t.from = readBytes(t.tid)
+	t.thread, t.from = thread, from
+	return nil
 }
 
 func (t *threadReads) end() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.total, t.tid = readBytes(t.tid)-t.from, 0
+	t.total = t.now()
+	_ = t.thread.Close() // read only
+	t.thread = nil
 }
 
 func (t *threadReads) bytes() int64 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.tid == 0 {
+	if t.thread == nil {
 		return t.total
 	}
-	return readBytes(t.tid) - t.from
+	return t.now()
 }
 
-// readBytes is read_bytes of proc(5), /proc/pid/task/tid/io; 0 on a kernel
-// without I/O accounting.
-func readBytes(tid int) int64 {
-	tasks, err := procfs.NewFS(fmt.Sprintf("/proc/%d/task", os.Getpid()))
+// now is what was read since begin. The caller holds mu.
+func (t *threadReads) now() int64 {
+	n, err := t.thread.ReadBytes()
 	if err != nil {
-		return 0
+		return t.total // the thread has just ended
 	}
-	task, err := tasks.Proc(tid)
-	if err != nil {
-		return 0
-	}
-	io, err := task.IO()
-	if err != nil {
-		return 0
-	}
-	return int64(io.ReadBytes)
+	return n - t.from
 }

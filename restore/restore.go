@@ -29,6 +29,8 @@ type Target interface {
 	GiveFD(context.Context, *os.File) (int, error)
 	// TakeFD duplicates a descriptor of the process into this one.
 	TakeFD(int) (int, error)
+	// FaultDevice is the number there of an open /dev/userfaultfd, or -1.
+	FaultDevice() int
 }
 
 // Memory is the memory of one restored guest. It owns the userfaultfd and the
@@ -58,11 +60,7 @@ func Map(ctx context.Context, target Target, base uint64, p plan.Plan, file *os.
 		_, err := remote.Run(target.PID(), calls)
 		return m, wrap(err)
 	}
-	fault, err := faultCall(ctx, target)
-	if err != nil {
-		return nil, err
-	}
-	results, err := remote.Run(target.PID(), append(calls, fault))
+	results, err := remote.Run(target.PID(), append(calls, faultCall(target.FaultDevice())))
 	if err != nil {
 		return nil, wrap(err)
 	}
@@ -107,21 +105,12 @@ func mapCall(base uint64, r plan.Region, fd int) remote.Call {
 // faultCall creates a userfaultfd in the target. It goes through the device
 // where there is one: whoever has it open needs no privilege, and the target
 // has none. Faults of the kernel on the target's behalf must be served as well.
-func faultCall(ctx context.Context, target Target) (remote.Call, error) {
+func faultCall(device int) remote.Call {
 	const flags = unix.O_CLOEXEC | unix.O_NONBLOCK
-	device, err := os.OpenFile("/dev/userfaultfd", os.O_RDWR, 0)
-	if errors.Is(err, os.ErrNotExist) {
-		return remote.Call{Nr: unix.SYS_USERFAULTFD, Args: [6]uintptr{flags}}, nil
+	if device < 0 {
+		return remote.Call{Nr: unix.SYS_USERFAULTFD, Args: [6]uintptr{flags}}
 	}
-	if err != nil {
-		return remote.Call{}, fmt.Errorf("open userfaultfd: %w", err)
-	}
-	defer device.Close()
-	fd, err := target.GiveFD(ctx, device)
-	if err != nil {
-		return remote.Call{}, fmt.Errorf("pass the userfaultfd device: %w", err)
-	}
-	return remote.Call{Nr: unix.SYS_IOCTL, Args: [6]uintptr{uintptr(fd), uffd.IoctlNew, flags}}, nil
+	return remote.Call{Nr: unix.SYS_IOCTL, Args: [6]uintptr{uintptr(device), uffd.IoctlNew, flags}}
 }
 
 // trap takes the target's userfaultfd and registers the anonymous regions.
@@ -175,7 +164,9 @@ func (m *Memory) Serve(pieces iter.Seq2[int64, []byte], limits workingset.Limits
 func (m *Memory) serve(ctx context.Context, pieces iter.Seq2[int64, []byte], installed func()) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	m.reads.begin()
+	if err := m.reads.begin(); err != nil {
+		return err
+	}
 	defer m.reads.end()
 	if pieces != nil {
 		if err := m.server.Install(pieces); err != nil {

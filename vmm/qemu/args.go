@@ -71,6 +71,8 @@ type options struct {
 	kernel, initramfs *os.File
 	disks             []*os.File
 	qmp, channel      *os.File
+	// faults, when set, is an open /dev/userfaultfd for the process to keep.
+	faults *os.File
 }
 
 func (o options) incoming() bool { return o.kernel == nil }

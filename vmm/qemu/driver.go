@@ -2,6 +2,7 @@ package qemu
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -105,7 +106,14 @@ func (d *Driver) Restore(ctx context.Context, g vmm.Guest) (*VM, error) {
 		return nil, err
 	}
 	defer files.close()
-	return d.start(ctx, options{accel: d.accel, memoryBytes: g.MemoryBytes, disks: files.disks})
+	o := options{accel: d.accel, memoryBytes: g.MemoryBytes, disks: files.disks}
+	// The process has no privileges to open it, nor to do without.
+	if o.faults, err = os.OpenFile("/dev/userfaultfd", os.O_RDWR, 0); err == nil {
+		defer o.faults.Close()
+	} else if !errors.Is(err, os.ErrNotExist) { // kernels before 6.1 have none
+		return nil, fmt.Errorf("open userfaultfd: %w", err)
+	}
+	return d.start(ctx, o)
 }
 
 // GuestMemory returns the address in the process of guest memory, size bytes

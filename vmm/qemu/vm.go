@@ -20,6 +20,7 @@ type VM struct {
 	proc    *vmm.Process
 	qmp     *qmp
 	channel net.Conn
+	faults  int
 }
 
 // start runs QEMU for o and returns when its control socket answers; the guest
@@ -37,11 +38,14 @@ func (d *Driver) start(ctx context.Context, o options) (vm *VM, err error) {
 	}
 	defer channelChild.Close()
 	o.qmp, o.channel = controlChild, channelChild
-	proc, err := d.run(o)
-	if err != nil {
+	var fds descriptors
+	vm = &VM{channel: channel, faults: -1}
+	if o.faults != nil {
+		vm.faults = fds.add(o.faults)
+	}
+	if vm.proc, err = d.run(o, &fds); err != nil {
 		return nil, errors.Join(err, control.Close(), channel.Close())
 	}
-	vm = &VM{proc: proc, channel: channel}
 	if vm.qmp, err = newQMP(ctx, control); err != nil {
 		vm.Close()
 		return nil, vm.explain(ctx, err)
@@ -50,19 +54,18 @@ func (d *Driver) start(ctx context.Context, o options) (vm *VM, err error) {
 }
 
 // run starts the process for o under a user of its own.
-func (d *Driver) run(o options) (*vmm.Process, error) {
+func (d *Driver) run(o options, fds *descriptors) (*vmm.Process, error) {
 	uid := d.nextUID()
 	if o.memory != nil {
 		if err := o.memory.Chown(int(uid), int(uid)); err != nil {
 			return nil, fmt.Errorf("hand over the memory file: %w", err)
 		}
 	}
-	return vmm.StartProcess(d.command(o, uid))
+	return vmm.StartProcess(d.command(o, fds, uid))
 }
 
-func (d *Driver) command(o options, uid uint32) *exec.Cmd {
-	var fds descriptors
-	cmd := exec.Command(d.binary, o.arguments(&fds)...)
+func (d *Driver) command(o options, fds *descriptors, uid uint32) *exec.Cmd {
+	cmd := exec.Command(d.binary, o.arguments(fds)...)
 	cmd.ExtraFiles = fds.files
 	cmd.Env = []string{"PATH=/usr/bin:/bin", "LC_ALL=C"}
 	cmd.SysProcAttr = &syscall.SysProcAttr{
@@ -110,6 +113,10 @@ func (vm *VM) Console() *vmm.Console { return vm.proc.Console() }
 
 // TakeFD duplicates descriptor fd of the process into this one.
 func (vm *VM) TakeFD(fd int) (int, error) { return vm.proc.TakeFD(fd) }
+
+// FaultDevice is the number in the process of an open /dev/userfaultfd, -1 when
+// it has none.
+func (vm *VM) FaultDevice() int { return vm.faults }
 
 // GiveFD passes f to the process and returns its number there.
 func (vm *VM) GiveFD(ctx context.Context, f *os.File) (int, error) {
