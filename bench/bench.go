@@ -121,6 +121,11 @@ func Run(ctx context.Context, c *client.Client, o Options, progress func(done, t
 // warm, and describes the function. The warm instance was restored by reap: it
 // maps no file whose pages are to be dropped.
 func prepare(ctx context.Context, c *client.Client, o Options, progress func(int, int, string)) (thaw.Description, error) {
+	// An instance that was restored by vanilla maps the memory file: as long as it
+	// lives, its pages cannot be dropped.
+	if err := c.EndIdle(ctx, o.Function); err != nil {
+		return thaw.Description{}, err
+	}
 	progress(0, o.N*len(o.Kinds), "preparing: recording the working set, warming an instance")
 	for range 20 {
 		d, err := c.Describe(ctx, o.Function)

@@ -89,7 +89,16 @@ func (c *Client) Describe(ctx context.Context, name string) (thaw.Description, e
 
 // Remove removes a function with all its versions.
 func (c *Client) Remove(ctx context.Context, name string) error {
-	reply, err := c.send(ctx, http.MethodDelete, functionPath(name), nil, nil)
+	return c.delete(ctx, functionPath(name))
+}
+
+// EndIdle ends the idle VMs of a function.
+func (c *Client) EndIdle(ctx context.Context, name string) error {
+	return c.delete(ctx, functionPath(name)+api.PathInstancesSuffix)
+}
+
+func (c *Client) delete(ctx context.Context, path string) error {
+	reply, err := c.send(ctx, http.MethodDelete, path, nil, nil)
 	if err != nil {
 		return err
 	}

@@ -28,12 +28,11 @@ func (d *Daemon) Describe(_ context.Context, name string) (thaw.Description, err
 	if v.Snapshot == "" {
 		return desc, nil
 	}
-	info, err := d.snapshots.Info(v.Snapshot)
-	if err != nil {
-		desc.Problem = err.Error()
-		return desc, nil
+	if info, err := d.snapshots.Info(v.Snapshot); err == nil {
+		desc.SnapshotInfo = &info
+	} else {
+		desc.Problem = err.Error() // shown, and found out again by the next start
 	}
-	desc.SnapshotInfo = &info
 	return desc, nil
 }
 
@@ -83,6 +82,15 @@ func (d *Daemon) prune() error {
 
 // Instances returns every running VM.
 func (d *Daemon) Instances() []thaw.Instance { return d.pool.List() }
+
+// EndIdle ends the idle instances of the function called name.
+func (d *Daemon) EndIdle(name string) error {
+	if _, err := d.registry.Get(name); err != nil {
+		return err
+	}
+	d.pool.EndIdle(name)
+	return nil
+}
 
 // Interrupt makes the guest kernel of an instance panic and print where it was:
 // the way to look into a guest that hangs. The instance ends.

@@ -35,6 +35,14 @@ func (h handlers) remove(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+func (h handlers) endIdle(w http.ResponseWriter, r *http.Request) error {
+	if err := h.Monitor.EndIdle(r.PathValue("name")); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
 func (h handlers) logs(w http.ResponseWriter, r *http.Request) error {
 	limit, err := parseLimit(r.URL.Query().Get("limit"))
 	if err != nil {

@@ -13,6 +13,7 @@
 //	PUT    /v1/functions/{name}         deploy; replies with a line per event
 //	DELETE /v1/functions/{name}         remove
 //	GET    /v1/functions/{name}/logs    ?limit=N, newest last
+//	DELETE /v1/functions/{name}/instances  end its idle VMs
 //	GET    /v1/instances                running VMs
 //	GET    /v1/invocations/{id}         the record of one invocation
 //	GET    /v1/info                     about the daemon
@@ -58,6 +59,8 @@ type Catalog interface {
 // Monitor shows what runs.
 type Monitor interface {
 	Instances() []thaw.Instance
+	// EndIdle ends the idle instances of a function.
+	EndIdle(name string) error
 	// Logs returns up to limit of the newest lines of a function, newest last.
 	Logs(name string, limit int) ([]thaw.LogLine, error)
 }

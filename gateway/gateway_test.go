@@ -56,6 +56,8 @@ func (e fakeEngine) Instances() []thaw.Instance { return nil }
 
 func (e fakeEngine) Logs(name string, limit int) ([]thaw.LogLine, error) { return e.logs(name, limit) }
 
+func (e fakeEngine) EndIdle(name string) error { return e.remove(name) }
+
 // lockedBuffer is a log that a handler writes while a test reads.
 type lockedBuffer struct {
 	mu  sync.Mutex

@@ -43,6 +43,9 @@ func (h handlers) routes() []route {
 		{function + api.PathLogsSuffix, map[string]endpoint{
 			http.MethodGet: {h.logs, []string{"limit"}},
 		}},
+		{function + api.PathInstancesSuffix, map[string]endpoint{
+			http.MethodDelete: {h.endIdle, nil},
+		}},
 		{api.PathInstances, map[string]endpoint{
 			http.MethodGet: {h.instances, nil},
 		}},

@@ -190,6 +190,17 @@ func (p *Pool) Retire(function string, number int) {
 	}
 }
 
+// EndIdle ends the idle instances of function.
+func (p *Pool) EndIdle(function string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for l := range p.leases {
+		if l.version.Function == function && l.state == thaw.InstanceIdle {
+			p.remove(l)
+		}
+	}
+}
+
 // Close refuses new leases, ends every instance and waits until all are gone.
 // Every lease must have been released or be idle.
 func (p *Pool) Close() {

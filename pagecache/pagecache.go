@@ -70,8 +70,9 @@ func ReadDirect(name string, limit int64) (b []byte, direct bool, err error) {
 		return nil, false, fmt.Errorf("read %s: %d bytes are over the limit of %d", name, info.Size(), limit)
 	}
 	buf := aligned(info.Size())
+	// Past the end of the file the buffer stays empty.
 	n, err := io.ReadFull(f, buf)
-	if err != nil && (err != io.ErrUnexpectedEOF || int64(n) < info.Size()) {
+	if int64(n) < info.Size() {
 		return nil, false, fmt.Errorf("read %s: %w", name, err)
 	}
 	return buf[:info.Size()], direct, nil

@@ -26,7 +26,14 @@ type Draft struct {
 
 // Draft begins a snapshot of a guest with memory bytes. Nothing of it can be
 // seen until it is published.
+//
+// It fails with [thaw.CodeUnavailable] when the disk might not hold all of guest
+// memory: a VMM that cannot write a page of a mapped file is killed in the
+// middle of a guest instruction (SIGBUS).
 func (s *Store) Draft(memory int64) (d *Draft, err error) {
+	if err := s.checkSpace(memory); err != nil {
+		return nil, err
+	}
 	d = &Draft{store: s, id: strings.ToLower(rand.Text())}
 	d.folder = filepath.Join(s.dir, draftPrefix+d.id)
 	if err := os.Mkdir(d.folder, 0o700); err != nil {
@@ -47,6 +54,18 @@ func (s *Store) Draft(memory int64) (d *Draft, err error) {
 		return nil, fmt.Errorf("size the memory file: %w", err)
 	}
 	return d, nil
+}
+
+func (s *Store) checkSpace(memory int64) error {
+	var fs unix.Statfs_t
+	if err := unix.Statfs(s.dir, &fs); err != nil {
+		return fmt.Errorf("look for free space: %w", err)
+	}
+	free := int64(fs.Bavail) * fs.Bsize
+	if need := memory + maxState; free < need {
+		return thaw.Errorf(thaw.CodeUnavailable, "%d MiB are free in the state folder and a snapshot may need %d: free some space, or choose another folder with --state", free>>20, need>>20)
+	}
+	return nil
 }
 
 // Discard removes the draft. After Publish it does nothing.

@@ -88,9 +88,9 @@ func (f *FD) Copy(dst uint64, src []byte, mode Mode) (present int, err error) {
 	for len(src) > 0 {
 		n, errno := f.copyOnce(dst, src, mode)
 		dst, src = dst+uint64(n), src[n:]
-		switch {
-		case errno == 0 || errno == unix.EAGAIN:
-		case errno == unix.EEXIST:
+		switch errno {
+		case 0, unix.EAGAIN:
+		case unix.EEXIST:
 			present++
 			dst, src = dst+pageSize, src[pageSize:]
 		default:
@@ -105,9 +105,9 @@ func (f *FD) Zero(addr, length uint64, mode Mode) (present int, err error) {
 	for length > 0 {
 		n, errno := f.zeroOnce(addr, length, mode)
 		addr, length = addr+uint64(n), length-uint64(n)
-		switch {
-		case errno == 0 || errno == unix.EAGAIN:
-		case errno == unix.EEXIST:
+		switch errno {
+		case 0, unix.EAGAIN:
+		case unix.EEXIST:
 			present++
 			addr, length = addr+pageSize, length-pageSize
 		default:

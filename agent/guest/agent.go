@@ -176,7 +176,7 @@ func (a *Agent) init(f wire.Frame) error {
 	if err != nil {
 		fe := thaw.FunctionError{Type: errorTypeEntrypoint, Message: err.Error()}
 		a.link.send(f.Session, &wire.InitFailed{FunctionError: fe}, nil)
-		return nil
+		return nil //nolint:nilerr // the host has been told
 	}
 	a.fn = fn
 	return nil

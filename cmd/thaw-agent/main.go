@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -44,7 +45,7 @@ func run() error {
 	modulesErr := boot.LoadModules("/modules")
 	port, err := boot.OpenPort()
 	if err != nil {
-		return fmt.Errorf("%w (kernel modules: %v)", err, modulesErr)
+		return errors.Join(err, modulesErr)
 	}
 	defer port.Close()
 	cfg := guest.Config{

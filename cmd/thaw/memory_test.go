@@ -129,6 +129,13 @@ func (e *memoryEngine) Instances() []thaw.Instance {
 	return []thaw.Instance{{ID: "i-1", Function: "hello", Version: 1, State: thaw.InstanceIdle, Start: thaw.StartCold, Policy: thaw.PolicyReap, PID: 42, RSSBytes: 20 << 20, Invocations: 1, Created: time.Now()}}
 }
 
+func (e *memoryEngine) EndIdle(name string) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	_, err := e.get(name)
+	return err
+}
+
 func (e *memoryEngine) Logs(name string, _ int) ([]thaw.LogLine, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -27,10 +27,9 @@ func handle(payload []byte) (any, error) {
 }
 
 func main() {
-	if err := serve("http://" + os.Getenv("AWS_LAMBDA_RUNTIME_API") + "/2018-06-01/runtime/invocation/"); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
+	err := serve("http://" + os.Getenv("AWS_LAMBDA_RUNTIME_API") + "/2018-06-01/runtime/invocation/")
+	fmt.Fprintln(os.Stderr, err)
+	os.Exit(1)
 }
 
 // serve answers invocations until the API fails, which ends the program.

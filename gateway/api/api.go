@@ -18,6 +18,8 @@ const (
 	PathFunctions    = "/v1/functions" // + "/" + name + PathLogsSuffix
 	PathLogsSuffix   = "/logs"
 	PathInstances    = "/v1/instances"
+	// PathInstancesSuffix follows a function's path.
+	PathInstancesSuffix = "/instances"
 	PathInvocations  = "/v1/invocations" // + "/" + id
 	PathInfo         = "/v1/info"
 	PathHealth       = "/healthz"
