@@ -34,6 +34,8 @@ const (
 	MaxEnvBytes = 4 << 10
 	// MaxNameLen is the longest function name in bytes.
 	MaxNameLen = 64
+	// MaxHandlerLen is the longest handler in bytes, as in Lambda's CreateFunction.
+	MaxHandlerLen = 128
 )
 
 // Settings is what a user chooses for a function. The zero value of each field
@@ -86,6 +88,9 @@ func CheckName(name string) error {
 func (s Settings) Validate() error {
 	if !slices.Contains(Runtimes(), s.Runtime) {
 		return Errorf(CodeInvalid, "unknown runtime %q: choose python3 or provided", s.Runtime)
+	}
+	if len(s.Handler) > MaxHandlerLen {
+		return Errorf(CodeInvalid, "handler is %d bytes long: use at most %d", len(s.Handler), MaxHandlerLen)
 	}
 	if s.Runtime == RuntimePython && !handlerRule.MatchString(s.Handler) {
 		return Errorf(CodeInvalid, "handler %q is not valid: write it as module.function, such as app.handler", s.Handler)

@@ -65,6 +65,8 @@ type Invocation struct {
 	BytesRead int64 `json:"bytes_read"`
 	// FunctionError is the error type when the function itself failed.
 	FunctionError string `json:"function_error,omitempty"`
+	// Error is why there was no reply, when there was none.
+	Error string `json:"error,omitempty"`
 }
 
 // Reply is what an invocation returns.

@@ -88,7 +88,7 @@ func (r Report) WriteGo(w io.Writer) error {
 	e := r.Environment
 	fmt.Fprintf(w, "kernel: %s\ncpu: %s\ncores: %d\naccelerator: %s\nvmm: %s\nguest-memory-mib: %d\nreadahead-kib: %d\nload: %s\n",
 		e.Kernel, e.CPU, e.Cores, e.Accelerator, e.VMM, e.MemoryMiB, e.ReadaheadDuring, e.LoadBefore)
-	fmt.Fprint(w, "Unit trapped assume=exact better=lower\nUnit prefetched-pages assume=exact\n")
+	fmt.Fprint(w, "Unit trapped better=lower\nUnit prefetched-pages assume=exact\n")
 	for _, s := range r.Samples {
 		_, err := fmt.Fprintf(w, "BenchmarkStart/function=%s/start=%s 1 %.0f ns/op %d trapped %d major %d minor %d read-B %d prefetched-pages\n",
 			r.Function, s.Kind, s.DurationMS*1e6, s.Faults.Trapped, s.Faults.Major, s.Faults.Minor, s.BytesRead, s.PagesPrefetched)

@@ -56,28 +56,31 @@ func (d *Daemon) Remove(_ context.Context, name string) error {
 		errs = append(errs, d.removeSnapshot(v))
 	}
 	d.history.forget(name)
-	return errors.Join(append(errs, d.logs.remove(name), d.prune())...)
+	d.retry.forget(name)
+	d.prune()
+	return errors.Join(append(errs, d.logs.remove(name))...)
 }
 
 // prune removes the images that no function needs, unless one may be about to,
 // or another state folder has a say.
-func (d *Daemon) prune() error {
+func (d *Daemon) prune() {
 	if !d.ownImages || !d.imageUse.TryLock() {
-		return nil
+		return
 	}
 	defer d.imageUse.Unlock()
 	versions, err := d.registry.List()
-	if err != nil {
-		return err
-	}
-	used := map[string]bool{}
-	for _, v := range versions {
-		for _, key := range []string{v.Images.Kernel, v.Images.Initramfs, v.Images.Root, v.Images.Code} {
-			used[key] = true
+	if err == nil {
+		used := map[string]bool{}
+		for _, v := range versions {
+			for _, key := range []string{v.Images.Kernel, v.Images.Initramfs, v.Images.Root, v.Images.Code} {
+				used[key] = true
+			}
 		}
+		_, err = d.images.Prune(func(key string) bool { return used[key] })
 	}
-	_, err = d.images.Prune(func(key string) bool { return used[key] })
-	return err
+	if err != nil {
+		d.log.Error("unused images could not be removed", "error", err)
+	}
 }
 
 // Instances returns every running VM.

@@ -45,6 +45,9 @@ const (
 	DefaultMaxPerFunction = 16
 )
 
+// bootsAtOnce bounds the boots for snapshots, which no other limit counts.
+const bootsAtOnce = 2
+
 const (
 	bootTimeout    = 2 * time.Minute // under TCG on a loaded machine
 	restoreTimeout = 30 * time.Second
@@ -65,6 +68,8 @@ type Daemon struct {
 
 	deploys  keyedMutex
 	rebuilds keyedMutex
+	retry    backoff       // of rebuilds
+	booting  chan struct{} // held by those who boot a guest for a snapshot
 	// imageUse is held for reading while a version that is not in the registry
 	// yet needs its images.
 	imageUse  sync.RWMutex
@@ -89,10 +94,11 @@ func New(ctx context.Context, cfg Config) (_ *Daemon, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(state, 0o700); err != nil {
+	// It holds what functions' memory held.
+	if err := errors.Join(os.MkdirAll(state, 0o700), os.Chmod(state, 0o700)); err != nil {
 		return nil, thaw.Errorf(thaw.CodeUnavailable, "make the state folder: %w", err)
 	}
-	d := &Daemon{log: cfg.Logger, history: newHistory(), ownImages: cfg.ImageDir == ""}
+	d := &Daemon{log: cfg.Logger, history: newHistory(), ownImages: cfg.ImageDir == "", booting: make(chan struct{}, bootsAtOnce)}
 	d.ctx, d.cancel = context.WithCancelCause(context.Background())
 	defer func() {
 		if err != nil {
@@ -106,6 +112,7 @@ func New(ctx context.Context, cfg Config) (_ *Daemon, err error) {
 	if err := d.prepare(ctx, state, cfg); err != nil {
 		return nil, err
 	}
+	d.prune()
 	d.background.Go(d.verifySnapshots)
 	return d, nil
 }

@@ -28,10 +28,16 @@ func (d *Daemon) Deploy(ctx context.Context, name string, s thaw.Settings, code 
 		return v, thaw.Errorf(thaw.CodeConflict, "function %s is being deployed already: wait for that to end", name)
 	}
 	defer d.deploys.unlock(name)
+	defer d.prune() // of the version before, or of what failed
+	return d.deploy(ctx, name, s, code, &progress{events: events})
+}
+
+// deploy runs the steps, during which no image is pruned.
+func (d *Daemon) deploy(ctx context.Context, name string, s thaw.Settings, code io.Reader, p *progress) (thaw.Version, error) {
 	d.imageUse.RLock()
 	defer d.imageUse.RUnlock()
-	p := &progress{events: events}
-	if v, err = d.build(ctx, name, s, code, p); err != nil {
+	v, err := d.build(ctx, name, s, code, p)
+	if err != nil {
 		return v, err
 	}
 	if err := d.makeSnapshot(ctx, &v, p); err != nil {
@@ -63,7 +69,7 @@ func (d *Daemon) build(ctx context.Context, name string, s thaw.Settings, code i
 // makeSnapshot takes v's snapshot and proves it by one restore. A snapshot that
 // cannot be restored is put in quarantine, and v is served by booting.
 func (d *Daemon) makeSnapshot(ctx context.Context, v *thaw.Version, p *progress) error {
-	m, err := d.starter.Snapshot(ctx, *v, p.step)
+	m, err := d.snapshot(ctx, *v, p)
 	if err != nil {
 		return err
 	}
@@ -81,6 +87,17 @@ func (d *Daemon) makeSnapshot(ctx context.Context, v *thaw.Version, p *progress)
 	}
 	done(fmt.Sprintf("restored in %d ms, clock, entropy and identity are right", took.Milliseconds()))
 	return nil
+}
+
+// snapshot takes one, of few at a time: a guest that boots is a core at work.
+func (d *Daemon) snapshot(ctx context.Context, v thaw.Version, p *progress) (thaw.Manifest, error) {
+	select {
+	case d.booting <- struct{}{}:
+		defer func() { <-d.booting }()
+	case <-ctx.Done():
+		return thaw.Manifest{}, context.Cause(ctx)
+	}
+	return d.starter.Snapshot(ctx, v, p.step)
 }
 
 func (d *Daemon) tryRestore(ctx context.Context, v thaw.Version) (time.Duration, error) {
@@ -101,8 +118,8 @@ func (d *Daemon) activate(v thaw.Version, p *progress) error {
 		return errors.Join(err, d.removeSnapshot(v))
 	}
 	d.pool.Retire(v.Function, v.Number-1)
-	if err := d.forgetOlder(v); err != nil {
-		return err
+	if err := d.forgetOlder(v); err != nil { // v serves all the same
+		d.log.Error("older versions could not be removed", "function", v.Function, "version", v.Number, "error", err)
 	}
 	done(fmt.Sprintf("version %d serves", v.Number))
 	return nil

@@ -44,6 +44,8 @@ func (d *Daemon) Invoke(ctx context.Context, r thaw.InvokeRequest) (thaw.Reply, 
 	call.record.DurationMS = float64(time.Since(start).Microseconds()) / 1e3
 	call.record.PhasesMS = call.timeline.Milliseconds()
 	if err != nil {
+		call.record.Error = err.Error()
+		d.history.add(call.record)
 		return thaw.Reply{}, err
 	}
 	d.history.add(call.record)
@@ -111,7 +113,7 @@ func (c *call) learn(in *instance.Instance) {
 	d := c.daemon
 	d.background.Go(func() {
 		log := d.log.With("function", c.version.Function, "version", c.version.Number, "pages", len(set.Touches))
-		published, err := d.snapshots.PublishWorkingSet(m, set)
+		published, err := d.snapshots.PublishWorkingSet(d.ctx, m, set)
 		if err != nil {
 			log.Error("working set could not be published", "error", err)
 		} else if published {
@@ -123,26 +125,38 @@ func (c *call) learn(in *instance.Instance) {
 // start makes an instance by policy. A snapshot that cannot be used does not
 // fail the request: the function boots, and the reason is in the record.
 func (d *Daemon) start(ctx context.Context, v thaw.Version, policy thaw.Policy, t *instance.Timeline) (*instance.Instance, error) {
-	reason := ""
-	if policy != thaw.PolicyBoot {
-		if v.Snapshot == "" {
-			reason = "the version has no snapshot: " + v.Problem
-		} else {
-			in, err := d.starter.Restore(ctx, v, policy, t)
-			if err == nil || ctx.Err() != nil {
-				return in, err
-			}
-			reason = fmt.Sprintf("restore failed: %v", err)
-			d.giveUp(v, err)
-		}
-		d.log.Warn("booting instead of restoring", "function", v.Function, "version", v.Number, "reason", reason)
-		d.rebuild(v)
+	if policy == thaw.PolicyBoot {
+		return d.starter.Boot(ctx, v, t)
 	}
+	in, reason := d.restore(ctx, v, policy, t)
+	if in != nil {
+		return in, nil
+	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	d.log.Warn("booting instead of restoring", "function", v.Function, "version", v.Number, "reason", reason)
+	d.rebuild(v)
 	in, err := d.starter.Boot(ctx, v, t)
 	if in != nil {
 		in.Reason = reason
 	}
 	return in, err
+}
+
+// restore makes an instance out of v's snapshot, or says why it cannot.
+func (d *Daemon) restore(ctx context.Context, v thaw.Version, policy thaw.Policy, t *instance.Timeline) (*instance.Instance, string) {
+	if v.Snapshot == "" {
+		return nil, "the version has no snapshot: " + v.Problem
+	}
+	in, err := d.starter.Restore(ctx, v, policy, t)
+	if err == nil {
+		return in, ""
+	}
+	if now, e := d.registry.Get(v.Function); e == nil && now.Snapshot == v.Snapshot {
+		d.giveUp(v, err)
+	} // else it was taken away under the restore, with reason
+	return nil, fmt.Sprintf("restore failed: %v", err)
 }
 
 // giveUp takes a snapshot that is corrupt or does not fit out of use. Any other

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -13,13 +14,15 @@ import (
 	"gopkg.in/natefinch/lumberjack.v2"
 
 	"thaw"
+	"thaw/agent/wire"
 )
 
 // Bounds of what is kept of a function's log.
 const (
 	logMegabytes = 4
 	logBackups   = 1
-	maxLogLine   = 128 << 10
+	// maxLogLine holds a line of control characters, six bytes each in JSON.
+	maxLogLine = 6*wire.MaxLine + 4096
 )
 
 // logs keeps what functions write: one file each, JSON lines, rotated. Its
@@ -48,22 +51,47 @@ func (l *logs) add(line thaw.LogLine) {
 	if f == nil {
 		f = &lumberjack.Logger{Filename: l.path(line.Function), MaxSize: logMegabytes, MaxBackups: logBackups}
 		l.files[line.Function] = f
+		if torn(f.Filename) {
+			b = append([]byte{'\n'}, b...)
+		}
 	}
 	if _, err := f.Write(append(b, '\n')); err != nil && l.err == nil {
 		l.err = fmt.Errorf("write the log of function %s: %w", line.Function, err)
 	}
 }
 
+// torn says that a kill left a line without an end at the end of a log.
+func torn(name string) bool {
+	f, err := os.Open(name)
+	if err != nil {
+		return false // a new log, or one that cannot be written either
+	}
+	defer f.Close()
+	last := make([]byte, 1)
+	end, err := f.Seek(-1, io.SeekEnd)
+	if err != nil {
+		return false // empty
+	}
+	_, err = f.ReadAt(last, end)
+	return err == nil && last[0] != '\n'
+}
+
+// all returns the logs of function, oldest first: what was rotated has the
+// time in its name, in the form lumberjack gives it.
+func (l *logs) all(function string) ([]string, error) {
+	const rotated = "-[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T*.jsonl"
+	backups, err := filepath.Glob(filepath.Join(l.dir, function+rotated))
+	return append(backups, l.path(function)), err
+}
+
 // tail returns up to limit of the newest lines, newest last.
 func (l *logs) tail(function string, limit int) ([]thaw.LogLine, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	backups, err := filepath.Glob(filepath.Join(l.dir, function+"-*.jsonl"))
+	names, err := l.all(function)
 	if err != nil {
 		return nil, err
 	}
 	lines := []thaw.LogLine{}
-	for _, name := range append(backups, l.path(function)) {
+	for _, name := range names {
 		if lines, err = readLog(name, function, lines, limit); err != nil {
 			return nil, err
 		}
@@ -85,27 +113,33 @@ func readLog(name, function string, lines []thaw.LogLine, limit int) ([]thaw.Log
 	for scanner.Scan() {
 		var line thaw.LogLine
 		if json.Unmarshal(scanner.Bytes(), &line) != nil || line.Function != function {
-			continue // torn by a kill, or of a function whose name begins alike
+			continue // torn by a kill
 		}
 		lines = append(lines, line)
 		if len(lines) > limit {
 			lines = lines[1:]
 		}
 	}
+	if err := scanner.Err(); err != nil {
+		return nil, fmt.Errorf("read the log of function %s: %w", function, err)
+	}
 	return lines, nil
 }
 
-// remove deletes the log of function.
+// remove deletes the logs of function.
 func (l *logs) remove(function string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var errs []error
+	names, err := l.all(function)
+	errs := []error{err}
 	if f := l.files[function]; f != nil {
 		errs = append(errs, f.Close())
 		delete(l.files, function)
 	}
-	if err := os.Remove(l.path(function)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		errs = append(errs, err)
+	for _, name := range names {
+		if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
 	}
 	return errors.Join(errs...)
 }

@@ -2,6 +2,8 @@ package daemon
 
 import (
 	"errors"
+	"sync"
+	"time"
 
 	"thaw"
 	"thaw/snapshot"
@@ -22,8 +24,8 @@ func (d *Daemon) verifySnapshots() {
 		if v.Snapshot == "" {
 			continue
 		}
-		err := d.snapshots.Verify(v.Snapshot)
-		if err == nil {
+		err := d.snapshots.Verify(d.ctx, v.Snapshot)
+		if err == nil || d.ctx.Err() != nil {
 			continue
 		}
 		d.log.Error("snapshot is bad", "function", v.Function, "version", v.Number, "snapshot", v.Snapshot, "error", err)
@@ -34,40 +36,108 @@ func (d *Daemon) verifySnapshots() {
 	}
 }
 
-// rebuild makes a new snapshot of v in the background, unless one is being made
-// or v has one.
+// rebuild makes a new snapshot of v in the background, unless one is being made,
+// v has one, or the last try failed not long ago.
 func (d *Daemon) rebuild(v thaw.Version) {
-	key := v.Function
-	if !d.rebuilds.tryLock(key) {
+	if d.retry.wait(v.Function) || !d.rebuilds.tryLock(v.Function) {
 		return
 	}
 	d.background.Go(func() {
-		defer d.rebuilds.unlock(key)
-		if err := d.remake(v); err != nil && d.ctx.Err() == nil {
+		defer d.rebuilds.unlock(v.Function)
+		err := d.remake(v)
+		if d.ctx.Err() != nil {
+			return
+		}
+		d.retry.note(v.Function, err)
+		if err != nil {
 			d.log.Error("snapshot could not be made again", "function", v.Function, "version", v.Number, "error", err)
 		}
 	})
 }
 
 func (d *Daemon) remake(v thaw.Version) error {
+	d.imageUse.RLock()
+	defer d.imageUse.RUnlock()
 	now, err := d.registry.Get(v.Function)
 	if err != nil || now.Number != v.Number || now.Snapshot != "" {
-		return err // gone, superseded or repaired
+		return nil //nolint:nilerr // removed, superseded or repaired meanwhile
 	}
 	p := &progress{events: func(e thaw.DeployEvent) {
 		if e.Message != "" {
 			d.log.Info("making a snapshot again", "function", v.Function, "step", e.Step, "message", e.Message)
 		}
 	}}
-	if err := d.makeSnapshot(d.ctx, &now, p); err != nil || now.Snapshot == "" {
+	if err := d.makeSnapshot(d.ctx, &now, p); err != nil {
 		return err
 	}
-	err = d.registry.Update(v.Function, v.Number, func(u *thaw.Version) error {
-		u.Snapshot, u.Problem = now.Snapshot, ""
-		return nil
-	})
-	if err != nil {
-		return errors.Join(err, d.snapshots.Remove(now.Snapshot))
+	if now.Snapshot == "" {
+		return errors.New(now.Problem)
 	}
-	return nil
+	return d.use(now)
 }
+
+// use gives v, which serves, its new snapshot, and takes it back if v does not
+// serve any more.
+func (d *Daemon) use(v thaw.Version) error {
+	set := func(snapshot, problem string) error {
+		return d.registry.Update(v.Function, v.Number, func(u *thaw.Version) error {
+			u.Snapshot, u.Problem = snapshot, problem
+			return nil
+		})
+	}
+	err := set(v.Snapshot, "")
+	if now, e := d.registry.Get(v.Function); err == nil && e == nil && now.Number == v.Number {
+		return nil
+	}
+	if err == nil {
+		err = set("", "superseded")
+	}
+	if thaw.CodeOf(err) == thaw.CodeNotFound {
+		err = nil // removed
+	}
+	return errors.Join(err, d.snapshots.Remove(v.Snapshot))
+}
+
+// backoff spaces out tries that fail, one function from another. The zero value
+// is ready; its methods may be called concurrently.
+type backoff struct {
+	mu    sync.Mutex
+	tries map[string]try
+}
+
+type try struct {
+	failures int
+	next     time.Time
+}
+
+// The waiting time doubles from the first to the last.
+const (
+	firstRetry = 30 * time.Second
+	lastRetry  = 2 * time.Hour
+)
+
+// wait reports whether it is too early to try again.
+func (b *backoff) wait(key string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return time.Now().Before(b.tries[key].next)
+}
+
+// note remembers how a try ended.
+func (b *backoff) note(key string, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err == nil {
+		delete(b.tries, key)
+		return
+	}
+	if b.tries == nil {
+		b.tries = map[string]try{}
+	}
+	t := b.tries[key]
+	t.next = time.Now().Add(min(firstRetry<<min(t.failures, 16), lastRetry))
+	t.failures++
+	b.tries[key] = t
+}
+
+func (b *backoff) forget(key string) { b.note(key, nil) }

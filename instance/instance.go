@@ -79,14 +79,15 @@ func (in *Instance) Done() <-chan struct{} { return in.vm.Done() }
 // PID is the VMM's process id.
 func (in *Instance) PID() int { return in.vm.PID() }
 
-// explain turns an error of the channel into what happened to the VM.
+// explain turns an error into what happened to the VM: what killed it or, when
+// the guest is gone, how the VM ended.
 func (in *Instance) explain(err error) error {
-	if !errors.Is(err, agent.ErrGone) {
-		return err
-	}
-	select {
-	case <-in.vm.Done():
-	case <-time.After(time.Second): // its end may be on its way
+	gone := errors.Is(err, agent.ErrGone)
+	if gone {
+		select {
+		case <-in.vm.Done():
+		case <-time.After(time.Second): // its end may be on its way
+		}
 	}
 	in.mu.Lock()
 	cause := in.cause
@@ -96,10 +97,12 @@ func (in *Instance) explain(err error) error {
 	}
 	select {
 	case <-in.vm.Done():
-		return in.vm.Exited()
+		if gone {
+			return in.vm.Exited()
+		}
 	default:
-		return err
 	}
+	return err
 }
 
 // grace is how much later than the agent the host gives up on an invocation.

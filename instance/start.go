@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"strings"
 	"time"
 
@@ -37,11 +38,11 @@ type Starter struct {
 	OnLog func(thaw.LogLine)
 }
 
-// Machine is what snapshots of v made by this Starter depend on.
-func (s *Starter) Machine(v thaw.Version) thaw.Machine {
-	m := s.Driver.Machine()
+// machine is what snapshots of v made now depend on.
+func (s *Starter) machine(ctx context.Context, v thaw.Version) (thaw.Machine, error) {
+	m, err := s.Driver.Machine(ctx)
 	m.Kernel = v.Images.Kernel
-	return m
+	return m, err
 }
 
 // The causes of a start that took too long.
@@ -57,7 +58,7 @@ func (s *Starter) Boot(ctx context.Context, v thaw.Version, t *Timeline) (*Insta
 	in := s.newInstance(v, thaw.StartBoot, thaw.PolicyBoot)
 	ctx, cancel := context.WithTimeoutCause(ctx, s.BootTimeout, errBootTimeout)
 	defer cancel()
-	if err := s.boot(ctx, in, bootOptions{}, t); err != nil {
+	if err := s.boot(ctx, in, nil, t); err != nil {
 		return nil, in.abandon(err)
 	}
 	return in, nil
@@ -82,25 +83,18 @@ func (in *Instance) abandon(err error) error {
 	return thaw.Errorf(thaw.CodeInstance, "start of instance %s failed: %w", in, err)
 }
 
-// bootOptions tell a boot for a snapshot from one that serves.
-type bootOptions struct {
-	draft *snapshot.Draft
-}
-
-// boot fills in a new instance: a guest whose function waits for work.
-func (s *Starter) boot(ctx context.Context, in *Instance, o bootOptions, t *Timeline) error {
+// boot fills in a new instance: a guest whose function waits for work. Its
+// memory is draft's, unless that is nil.
+func (s *Starter) boot(ctx context.Context, in *Instance, draft *snapshot.Draft, t *Timeline) error {
 	g, err := s.guest(in.Version)
 	if err != nil {
 		return err
 	}
-	err = t.Phase(thaw.PhaseVMM, func() (err error) {
-		if o.draft != nil {
-			in.vm, err = s.Driver.Boot(ctx, g, o.draft.Memory)
-		} else {
-			in.vm, err = s.Driver.Boot(ctx, g, nil)
-		}
-		return err
-	})
+	var memory *os.File
+	if draft != nil {
+		memory = draft.Memory
+	}
+	err = t.Phase(thaw.PhaseVMM, func() (err error) { in.vm, err = s.Driver.Boot(ctx, g, memory); return err })
 	if err != nil {
 		return err
 	}
@@ -112,7 +106,7 @@ func (s *Starter) boot(ctx context.Context, in *Instance, o bootOptions, t *Time
 	}
 	return t.Phase(thaw.PhaseInit, func() error {
 		return in.conn.Init(ctx, agent.Function{
-			Name: in.Version.Function, Version: in.Version.Number, Settings: in.Version.Settings, SnapStart: o.draft != nil,
+			Name: in.Version.Function, Version: in.Version.Number, Settings: in.Version.Settings, SnapStart: draft != nil,
 		})
 	})
 }
@@ -207,17 +201,25 @@ func (s *Starter) gather(ctx context.Context, in *Instance, t *Timeline) (set *w
 		return t.Phase(thaw.PhaseVMM, func() (err error) { in.vm, err = s.Driver.Restore(ctx, g); return err })
 	})
 	work.Go(func() error {
-		return t.Phase(thaw.PhasePlan, func() (err error) {
-			in.opened, err = s.Snapshots.Open(m.ID, s.Machine(in.Version))
-			return err
-		})
+		return t.Phase(thaw.PhasePlan, func() error { return s.open(ctx, in, m.ID) })
 	})
 	if in.Policy == thaw.PolicyReap {
 		work.Go(func() error {
 			return t.Phase(thaw.PhasePrefetch, func() (err error) { set, err = s.workingSet(in, m); return err })
 		})
 	}
-	return set, work.Wait()
+	err = work.Wait()
+	return set, err
+}
+
+// open verifies the snapshot for this machine.
+func (s *Starter) open(ctx context.Context, in *Instance, id string) error {
+	machine, err := s.machine(ctx, in.Version)
+	if err != nil {
+		return err
+	}
+	in.opened, err = s.Snapshots.Open(ctx, id, machine)
+	return err
 }
 
 // workingSet returns nil when there is none to trust: then this restore records
@@ -285,7 +287,7 @@ func (s *Starter) Snapshot(ctx context.Context, v thaw.Version, step func(name s
 	defer cancel()
 	done := step("boot")
 	t := NewTimeline()
-	if err := s.boot(ctx, in, bootOptions{draft}, t); err != nil {
+	if err := s.boot(ctx, in, draft, t); err != nil {
 		return m, in.abandon(err)
 	}
 	done(fmt.Sprintf("guest up in %.1f s, function ready after %.1f s more", sum(t, thaw.PhaseVMM, thaw.PhaseBoot)/1e3, sum(t, thaw.PhaseInit)/1e3))
@@ -293,7 +295,11 @@ func (s *Starter) Snapshot(ctx context.Context, v thaw.Version, step func(name s
 	if err := in.freeze(ctx, draft); err != nil {
 		return m, in.abandon(err)
 	}
-	if m, err = draft.Publish(s.Machine(v), v.Images); err != nil {
+	machine, err := s.machine(ctx, v)
+	if err != nil {
+		return m, err
+	}
+	if m, err = draft.Publish(ctx, machine, v.Images); err != nil {
 		return m, err
 	}
 	done(fmt.Sprintf("%d MiB of %d MiB guest memory are in use", m.NonZeroPages*thaw.PageSize>>20, m.MemoryBytes>>20))

@@ -3,6 +3,7 @@
 package pagecache
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -53,36 +54,38 @@ const pageSize = 4096
 // common disk (open(2)).
 const directAlign = 4096
 
+// ErrTooLong says that a file is over a limit.
+var ErrTooLong = errors.New("file is too long")
+
 // ReadDirect reads the whole file name past the page cache with one request,
 // where its file system allows O_DIRECT, otherwise through the page cache. The
 // file must be at most limit bytes long. direct says which way it was.
 func ReadDirect(name string, limit int64) (b []byte, direct bool, err error) {
-	f, direct, err := openDirect(name)
+	b, err = read(name, os.O_RDONLY|unix.O_DIRECT, limit)
+	if errors.Is(err, unix.EINVAL) { // at open or at read, as file systems like
+		b, err = read(name, os.O_RDONLY, limit)
+		return b, false, err
+	}
+	return b, err == nil, err
+}
+
+func read(name string, flags int, limit int64) ([]byte, error) {
+	f, err := os.OpenFile(name, flags, 0)
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	if info.Size() > limit {
-		return nil, false, fmt.Errorf("read %s: %d bytes are over the limit of %d", name, info.Size(), limit)
+		return nil, fmt.Errorf("read %s: %w: %d bytes of %d", name, ErrTooLong, info.Size(), limit)
 	}
 	buf := aligned(info.Size())
-	// Past the end of the file the buffer stays empty.
-	n, err := io.ReadFull(f, buf)
+	n, err := io.ReadFull(f, buf) // past the end of the file buf stays empty
 	if int64(n) < info.Size() {
-		return nil, false, fmt.Errorf("read %s: %w", name, err)
+		return nil, fmt.Errorf("read %s: %w", name, err)
 	}
-	return buf[:info.Size()], direct, nil
-}
-
-func openDirect(name string) (f *os.File, direct bool, err error) {
-	f, err = os.OpenFile(name, os.O_RDONLY|unix.O_DIRECT, 0)
-	if err == nil {
-		return f, true, nil
-	}
-	f, err = os.Open(name)
-	return f, false, err
+	return buf[:info.Size()], nil
 }

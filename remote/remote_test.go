@@ -132,6 +132,39 @@ func TestRunConcurrently(t *testing.T) {
 	wg.Wait()
 }
 
+// TestRunUnderSignals has the target interrupted all the time: no signal is taken
+// for one of our stops, and none is lost.
+func TestRunUnderSignals(t *testing.T) {
+	perl, err := exec.LookPath("perl")
+	if err != nil {
+		t.Skip("perl is missing: apt-get install perl-base")
+	}
+	cmd := exec.Command(perl, "-MTime::HiRes=ualarm", "-e", `$| = 1; my $n = 0; $SIG{ALRM} = sub { $n++ }; $SIG{TERM} = sub { print "$n\n"; exit }; ualarm(300, 300); print "ready\n"; select(undef, undef, undef, 0.01) while 1`)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	lines := bufio.NewReader(out)
+	if _, err := lines.ReadString('\n'); err != nil {
+		t.Fatal(err)
+	}
+	for range 2000 {
+		if got, err := remote.Run(cmd.Process.Pid, []remote.Call{{Nr: unix.SYS_GETPID}}); err != nil || got[0] != uintptr(cmd.Process.Pid) {
+			t.Fatalf("Run = %v, %v", got, err)
+		}
+	}
+	if err := cmd.Process.Signal(unix.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := lines.ReadString('\n'); err != nil || n == "0\n" {
+		t.Errorf("the target saw %q signals, %v", n, err)
+	}
+}
+
 func TestRunOnAProcessThatIsGone(t *testing.T) {
 	cmd := exec.Command("true")
 	if err := cmd.Run(); err != nil {

@@ -33,28 +33,32 @@ func attach(pid int) (t *tracee, err error) {
 		return nil, fmt.Errorf("attach to process %d: %w", pid, gone(err))
 	}
 	t = &tracee{pid: pid}
-	defer func() {
-		if err != nil {
-			_ = unix.PtraceDetach(pid) // the first error matters
-		}
-	}()
 	if err := t.stop(); err != nil {
-		return nil, err
+		return nil, errors.Join(err, unix.PtraceDetach(pid))
 	}
 	if t.syscallInsn, err = findSyscall(pid); err != nil {
-		return nil, err
+		return nil, errors.Join(err, t.detach())
 	}
-	return t, nil
+	return t, t.block()
 }
 
-// stop interrupts the thread and saves its registers and signal mask. Signals
-// are blocked while it is borrowed, so that no handler runs in between.
+// stop interrupts the thread and saves its registers and signal mask. A signal
+// that was on its way is delivered first.
 func (t *tracee) stop() error {
 	if err := unix.PtraceInterrupt(t.pid); err != nil {
 		return fmt.Errorf("interrupt process %d: %w", t.pid, gone(err))
 	}
-	if _, err := t.waitStop(); err != nil {
-		return err
+	for {
+		status, err := t.waitStop()
+		if err != nil {
+			return err
+		}
+		if status.event() == unix.PTRACE_EVENT_STOP {
+			break
+		}
+		if err := unix.PtraceCont(t.pid, int(status.signal())); err != nil {
+			return fmt.Errorf("deliver a signal to process %d: %w", t.pid, gone(err))
+		}
 	}
 	if err := unix.PtraceGetRegs(t.pid, &t.regs); err != nil {
 		return fmt.Errorf("get registers: %w", gone(err))
@@ -62,9 +66,15 @@ func (t *tracee) stop() error {
 	if err := ptraceSigmask(t.pid, unix.PTRACE_GETSIGMASK, &t.sigmask); err != nil {
 		return fmt.Errorf("get signal mask: %w", gone(err))
 	}
+	return nil
+}
+
+// block keeps signals away while the thread is borrowed, so that no handler
+// runs in between.
+func (t *tracee) block() error {
 	mask := allButTrap
 	if err := ptraceSigmask(t.pid, unix.PTRACE_SETSIGMASK, &mask); err != nil {
-		return fmt.Errorf("block signals: %w", gone(err))
+		return errors.Join(fmt.Errorf("block signals: %w", gone(err)), t.detach())
 	}
 	return nil
 }
@@ -130,12 +140,12 @@ func (t *tracee) runLoop(addr uintptr, n int) error {
 
 // trap waits for the SIGTRAP of a step or a breakpoint and reads the registers.
 func (t *tracee) trap(r *unix.PtraceRegs) error {
-	sig, err := t.waitStop()
+	status, err := t.waitStop()
 	if err != nil {
 		return err
 	}
-	if sig != unix.SIGTRAP {
-		return fmt.Errorf("process %d stopped with %v instead of a trap", t.pid, sig)
+	if status.signal() != unix.SIGTRAP || status.event() != 0 {
+		return fmt.Errorf("process %d stopped with %v (event %d) instead of a trap", t.pid, status.signal(), status.event())
 	}
 	if err := unix.PtraceGetRegs(t.pid, r); err != nil {
 		return fmt.Errorf("get registers: %w", gone(err))
@@ -165,9 +175,9 @@ func transferred(what string, n, want int, err error) error {
 	return nil
 }
 
-// vdsoSize bounds the part of the vDSO that is searched; the whole of it is two
-// pages on every x86-64 kernel.
-const vdsoSize = 8192
+// vdsoSize is the part of the vDSO that is searched: its first page, which has
+// to hold the code of its most used functions.
+const vdsoSize = 4096
 
 // findSyscall returns the address of a syscall instruction in pid's vDSO,
 // which every process has, wherever its thread happens to be.

@@ -19,9 +19,16 @@ const (
 	cldStopped = 5
 )
 
-// waitStop waits until the thread stops and returns the signal it stopped
-// with. An exit is left for the parent to collect and reported as [ErrGone].
-func (t *tracee) waitStop() (unix.Signal, error) {
+// stopStatus tells why a thread stopped: a signal, and for a PTRACE_EVENT stop
+// the event (ptrace(2)).
+type stopStatus int32
+
+func (s stopStatus) signal() unix.Signal { return unix.Signal(s & 0x7f) }
+func (s stopStatus) event() int          { return int(s >> 8) }
+
+// waitStop waits until the thread stops. An exit is left for the parent to
+// collect and reported as [ErrGone].
+func (t *tracee) waitStop() (stopStatus, error) {
 	var info unix.Siginfo
 	if err := waitid(t.pid, &info, unix.WEXITED|unix.WSTOPPED|unix.WNOWAIT); err != nil {
 		return 0, err
@@ -32,9 +39,7 @@ func (t *tracee) waitStop() (unix.Signal, error) {
 	if err := waitid(t.pid, &info, unix.WSTOPPED); err != nil {
 		return 0, err
 	}
-	status := *(*int32)(unsafe.Add(unsafe.Pointer(&info), siginfoStatus))
-	// A PTRACE_EVENT_STOP carries its event number in the second byte.
-	return unix.Signal(status & 0x7f), nil
+	return stopStatus(*(*int32)(unsafe.Add(unsafe.Pointer(&info), siginfoStatus))), nil
 }
 
 func waitid(pid int, info *unix.Siginfo, options int) error {

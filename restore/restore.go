@@ -56,25 +56,22 @@ func Map(ctx context.Context, target Target, base uint64, p plan.Plan, file *os.
 	if err != nil {
 		return nil, err
 	}
+	fault := len(calls)
+	if p.Trap {
+		calls = append(calls, faultCall(target.FaultDevice()))
+	}
+	if device := target.FaultDevice(); device >= 0 {
+		// A guest that breaks into the VMM must not find it there.
+		calls = append(calls, remote.Call{Nr: unix.SYS_CLOSE, Args: [6]uintptr{uintptr(device)}})
+	}
+	results, err := remote.Run(target.PID(), calls)
+	if err != nil {
+		return nil, fmt.Errorf("lay out guest memory by remote control: %w", err)
+	}
 	if !p.Trap {
-		_, err := remote.Run(target.PID(), calls)
-		return m, wrap(err)
+		return m, nil
 	}
-	results, err := remote.Run(target.PID(), append(calls, faultCall(target.FaultDevice())))
-	if err != nil {
-		return nil, wrap(err)
-	}
-	if err := m.trap(target, int(results[len(calls)]), base); err != nil {
-		return nil, err
-	}
-	return m, nil
-}
-
-func wrap(err error) error {
-	if err != nil {
-		return fmt.Errorf("lay out guest memory by remote control: %w", err)
-	}
-	return nil
+	return m, m.trap(target, int(results[fault]), base)
 }
 
 // layoutCalls maps each region over what was there before.
@@ -153,7 +150,7 @@ func (m *Memory) Serve(pieces iter.Seq2[int64, []byte], limits workingset.Limits
 	ctx, cancel := context.WithCancel(context.Background())
 	m.cancel = cancel
 	m.served.Go(func() {
-		if err := m.serve(ctx, pieces, installed); err != nil {
+		if err := alive(m.serve(ctx, pieces, installed)); err != nil {
 			failed(fmt.Errorf("serve page faults: %w", err))
 		}
 	})
@@ -175,6 +172,15 @@ func (m *Memory) serve(ctx context.Context, pieces iter.Seq2[int64, []byte], ins
 	}
 	installed()
 	return m.server.Serve(ctx)
+}
+
+// alive is err unless it only says that the process has ended, which its owner
+// knows.
+func alive(err error) error {
+	if errors.Is(err, uffd.ErrGone) {
+		return nil
+	}
+	return err
 }
 
 // StopRecording ends the recording and returns the set, or false when nothing

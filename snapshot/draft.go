@@ -1,6 +1,7 @@
 package snapshot
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -30,30 +31,31 @@ type Draft struct {
 // It fails with [thaw.CodeUnavailable] when the disk might not hold all of guest
 // memory: a VMM that cannot write a page of a mapped file is killed in the
 // middle of a guest instruction (SIGBUS).
-func (s *Store) Draft(memory int64) (d *Draft, err error) {
+func (s *Store) Draft(memory int64) (*Draft, error) {
 	if err := s.checkSpace(memory); err != nil {
 		return nil, err
 	}
-	d = &Draft{store: s, id: strings.ToLower(rand.Text())}
-	d.folder = filepath.Join(s.dir, draftPrefix+d.id)
+	id := strings.ToLower(rand.Text())
+	d := &Draft{store: s, id: id, folder: filepath.Join(s.dir, draftPrefix+id)}
 	if err := os.Mkdir(d.folder, 0o700); err != nil {
 		return nil, fmt.Errorf("begin a snapshot: %w", err)
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, d.Discard())
-		}
-	}()
-	if d.Memory, err = os.OpenFile(filepath.Join(d.folder, thaw.FileMemory), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600); err != nil {
-		return nil, fmt.Errorf("begin a snapshot: %w", err)
-	}
-	if d.State, err = os.OpenFile(filepath.Join(d.folder, thaw.FileState), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600); err != nil {
-		return nil, fmt.Errorf("begin a snapshot: %w", err)
-	}
-	if err := d.Memory.Truncate(memory); err != nil {
-		return nil, fmt.Errorf("size the memory file: %w", err)
+	if err := d.create(memory); err != nil {
+		return nil, errors.Join(fmt.Errorf("begin a snapshot: %w", err), d.Discard())
 	}
 	return d, nil
+}
+
+// create makes the files. What it made of them is Discard's to remove.
+func (d *Draft) create(memory int64) (err error) {
+	const flags = os.O_RDWR | os.O_CREATE | os.O_EXCL
+	if d.Memory, err = os.OpenFile(filepath.Join(d.folder, thaw.FileMemory), flags, 0o600); err != nil {
+		return err
+	}
+	if d.State, err = os.OpenFile(filepath.Join(d.folder, thaw.FileState), flags, 0o600); err != nil {
+		return err
+	}
+	return d.Memory.Truncate(memory)
 }
 
 func (s *Store) checkSpace(memory int64) error {
@@ -88,7 +90,7 @@ func (d *Draft) Discard() error {
 // that wrote the files must have ended. Zero pages become holes; both files are
 // checksummed and synced, made read-only and, where the file system has it,
 // sealed with fs-verity. The manifest is written last.
-func (d *Draft) Publish(machine thaw.Machine, images thaw.Images) (m thaw.Manifest, err error) {
+func (d *Draft) Publish(ctx context.Context, machine thaw.Machine, images thaw.Images) (m thaw.Manifest, err error) {
 	defer func() { err = errors.Join(err, d.Discard()) }()
 	m = thaw.Manifest{Format: thaw.ManifestFormat, ID: d.id, Created: time.Now().UTC(), Machine: machine, Images: images}
 	pages, err := punchZeroPages(d.Memory)
@@ -96,10 +98,10 @@ func (d *Draft) Publish(machine thaw.Machine, images thaw.Images) (m thaw.Manife
 		return m, err
 	}
 	m.NonZeroPages = pages
-	if m.Memory, err = seal(d.Memory); err != nil {
+	if m.Memory, err = seal(ctx, d.Memory); err != nil {
 		return m, err
 	}
-	if m.State, err = seal(d.State); err != nil {
+	if m.State, err = seal(ctx, d.State); err != nil {
 		return m, err
 	}
 	m.MemoryBytes = m.Memory.Bytes
@@ -108,10 +110,19 @@ func (d *Draft) Publish(machine thaw.Machine, images thaw.Images) (m thaw.Manife
 	if m.Verity, err = enableVerity(memory); err != nil {
 		return m, err
 	}
-	if m.MemoryIdentity, err = identify(filepath.Join(d.folder, thaw.FileMemory)); err != nil {
+	if m.MemoryIdentity, err = d.identity(); err != nil {
 		return m, err
 	}
 	return m, d.activate(m)
+}
+
+func (d *Draft) identity() (thaw.Identity, error) {
+	f, err := os.Open(filepath.Join(d.folder, thaw.FileMemory))
+	if err != nil {
+		return thaw.Identity{}, fmt.Errorf("identify the memory file: %w", err)
+	}
+	defer f.Close()
+	return identify(f)
 }
 
 // activate makes the draft visible under its id in one step.
@@ -126,11 +137,14 @@ func (d *Draft) activate(m thaw.Manifest) error {
 		return fmt.Errorf("publish the snapshot: %w", err)
 	}
 	d.folder = ""
-	return syncFolder(d.store.dir)
+	if err := syncFolder(d.store.dir); err != nil {
+		return errors.Join(err, d.store.Remove(d.id))
+	}
+	return nil
 }
 
 // seal takes f away from everyone who could write to it, syncs and sums it.
-func seal(f *os.File) (thaw.File, error) {
+func seal(ctx context.Context, f *os.File) (thaw.File, error) {
 	if err := f.Chown(os.Getuid(), os.Getgid()); err != nil {
 		return thaw.File{}, fmt.Errorf("seal %s: %w", filepath.Base(f.Name()), err)
 	}
@@ -140,13 +154,13 @@ func seal(f *os.File) (thaw.File, error) {
 	if err := f.Sync(); err != nil {
 		return thaw.File{}, fmt.Errorf("sync %s: %w", filepath.Base(f.Name()), err)
 	}
-	return sum(f)
+	return sum(ctx, f)
 }
 
-func identify(path string) (thaw.Identity, error) {
+func identify(f *os.File) (thaw.Identity, error) {
 	var st unix.Stat_t
-	if err := unix.Stat(path, &st); err != nil {
-		return thaw.Identity{}, fmt.Errorf("identify %s: %w", filepath.Base(path), err)
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return thaw.Identity{}, fmt.Errorf("identify %s: %w", filepath.Base(f.Name()), err)
 	}
 	return thaw.Identity{Inode: st.Ino, ChangeNS: st.Ctim.Nano()}, nil
 }

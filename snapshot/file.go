@@ -2,6 +2,7 @@ package snapshot
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -15,17 +16,27 @@ import (
 	"thaw"
 )
 
-// sum returns the size and checksum of f from its beginning.
-func sum(f *os.File) (thaw.File, error) {
+// sum returns the size and checksum of f from its beginning, unless ctx ends
+// first.
+func sum(ctx context.Context, f *os.File) (thaw.File, error) {
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return thaw.File{}, fmt.Errorf("sum %s: %w", filepath.Base(f.Name()), err)
 	}
-	h := sha256.New()
-	n, err := io.CopyBuffer(struct{ io.Writer }{h}, f, make([]byte, 1<<20))
-	if err != nil {
-		return thaw.File{}, fmt.Errorf("sum %s: %w", filepath.Base(f.Name()), err)
+	h, size := sha256.New(), int64(0)
+	for buf := make([]byte, 1<<20); ; {
+		n, err := f.Read(buf)
+		_, _ = h.Write(buf[:n]) // never fails
+		size += int64(n)
+		if errors.Is(err, io.EOF) {
+			return thaw.File{Bytes: size, SHA256: hex.EncodeToString(h.Sum(nil))}, nil
+		}
+		if err == nil {
+			err = context.Cause(ctx)
+		}
+		if err != nil {
+			return thaw.File{}, unreadable(fmt.Errorf("sum %s: %w", filepath.Base(f.Name()), err))
+		}
 	}
-	return thaw.File{Bytes: n, SHA256: hex.EncodeToString(h.Sum(nil))}, nil
 }
 
 // punchZeroPages gives the zero pages of f back to the file system and returns

@@ -2,6 +2,7 @@ package snapshot_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
 	"thaw"
@@ -19,7 +21,7 @@ func TestOpen(t *testing.T) {
 	s, _ := newStore(t)
 	sameDescriptors(t)
 	m := publish(t, s)
-	o, err := s.Open(m.ID, machine())
+	o, err := s.Open(t.Context(), m.ID, machine())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,13 +62,14 @@ func TestOpenOnAnotherMachine(t *testing.T) {
 			sameDescriptors(t)
 			other := machine()
 			change(&other)
-			wantOnly(t, openError(s, m.ID, other), snapshot.ErrStale)
+			wantOnly(t, openError(t, s, m.ID, other), snapshot.ErrStale)
 		})
 	}
 }
 
-func openError(s *snapshot.Store, id string, machine thaw.Machine) error {
-	o, err := s.Open(id, machine)
+func openError(t *testing.T, s *snapshot.Store, id string, machine thaw.Machine) error {
+	t.Helper()
+	o, err := s.Open(t.Context(), id, machine)
 	if err == nil {
 		return o.Close()
 	}
@@ -128,8 +131,8 @@ func TestOpenOfWhatWasDamaged(t *testing.T) {
 			sameDescriptors(t)
 			m := publish(t, s)
 			c.damage(t, filepath.Join(dir, "snapshots", m.ID))
-			wantOnly(t, openError(s, m.ID, machine()), c.want)
-			wantOnly(t, s.Verify(m.ID), c.want)
+			wantOnly(t, openError(t, s, m.ID, machine()), c.want)
+			wantOnly(t, s.Verify(t.Context(), m.ID), c.want)
 		})
 	}
 }
@@ -199,10 +202,10 @@ func TestVerifyReadsMemory(t *testing.T) {
 	folder := filepath.Join(dir, "snapshots", m.ID)
 	flip(t, filepath.Join(folder, thaw.FileMemory))
 	edit(t, folder, func(m *thaw.Manifest) { m.MemoryIdentity = identity(t, folder) })
-	if err := openError(s, m.ID, machine()); err != nil {
+	if err := openError(t, s, m.ID, machine()); err != nil {
 		t.Errorf("Open of the same identity = %v", err)
 	}
-	if err := s.Verify(m.ID); !errors.Is(err, snapshot.ErrCorrupt) {
+	if err := s.Verify(t.Context(), m.ID); !errors.Is(err, snapshot.ErrCorrupt) {
 		t.Errorf("Verify = %v, want ErrCorrupt", err)
 	}
 }
@@ -248,7 +251,7 @@ func TestOpenOfWhatWasMoved(t *testing.T) {
 			if want == m.MemoryIdentity {
 				t.Fatal("identity has not changed")
 			}
-			o, err := s.Open(m.ID, machine())
+			o, err := s.Open(t.Context(), m.ID, machine())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -261,7 +264,7 @@ func TestOpenOfWhatWasMoved(t *testing.T) {
 				t.Errorf("identity in the manifest is %+v, %v, want %+v", got.MemoryIdentity, err, want)
 			}
 			before := manifestInode(t, folder)
-			if err := openError(s, m.ID, machine()); err != nil {
+			if err := openError(t, s, m.ID, machine()); err != nil {
 				t.Error(err)
 			}
 			if manifestInode(t, folder) != before {
@@ -290,13 +293,44 @@ func TestOpenAtOnce(t *testing.T) {
 	var work sync.WaitGroup
 	for range 8 {
 		work.Go(func() {
-			if err := openError(s, m.ID, machine()); err != nil {
+			if err := openError(t, s, m.ID, machine()); err != nil {
 				t.Error(err)
 			}
 		})
 	}
 	work.Wait()
-	if err := s.Verify(m.ID); err != nil {
+	if err := s.Verify(t.Context(), m.ID); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestGivenUp: a sum that was given up says nothing about the file, which must
+// not be put in quarantine for it.
+func TestGivenUp(t *testing.T) {
+	s, dir := newStore(t)
+	sameDescriptors(t)
+	m := publish(t, s)
+	reason := errors.New("lost patience")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(reason)
+	moved()["Rewritten"](t, filepath.Join(dir, "snapshots", m.ID))
+	_, openErr := s.Open(ctx, m.ID, machine())
+	_, setErr := s.PublishWorkingSet(ctx, m, setOf(1))
+	_, publishErr := draft(t, s).Publish(ctx, machine(), images())
+	for name, err := range map[string]error{
+		"Open": openErr, "PublishWorkingSet": setErr, "Publish": publishErr, "Verify": s.Verify(ctx, m.ID),
+	} {
+		if !errors.Is(err, reason) && !errors.Is(err, context.Canceled) {
+			t.Errorf("%s = %v, want the reason", name, err)
+		}
+		if errors.Is(err, snapshot.ErrCorrupt) || errors.Is(err, snapshot.ErrStale) {
+			t.Errorf("%s = %v takes the snapshot out of use", name, err)
+		}
+	}
+	if d := cmp.Diff([]string{m.ID}, names(t, filepath.Join(dir, "snapshots"))); d != "" {
+		t.Error(d)
+	}
+	if err := s.Verify(t.Context(), m.ID); err != nil {
 		t.Error(err)
 	}
 }

@@ -88,7 +88,7 @@ func draft(t *testing.T, s *snapshot.Store) *snapshot.Draft {
 
 func publish(t *testing.T, s *snapshot.Store) thaw.Manifest {
 	t.Helper()
-	m, err := draft(t, s).Publish(machine(), images())
+	m, err := draft(t, s).Publish(t.Context(), machine(), images())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -178,7 +178,7 @@ func TestPublish(t *testing.T) {
 	})
 	t.Run("ZeroPagesAreHoles", func(t *testing.T) { checkHoles(t, filepath.Join(folder, thaw.FileMemory)) })
 	t.Run("Verify", func(t *testing.T) {
-		if err := s.Verify(m.ID); err != nil {
+		if err := s.Verify(t.Context(), m.ID); err != nil {
 			t.Error(err)
 		}
 	})
@@ -231,11 +231,11 @@ func TestPublishZeroesOnly(t *testing.T) {
 	if _, err := d.Memory.Write(make([]byte, 1<<19)); err != nil {
 		t.Fatal(err)
 	}
-	m, err := d.Publish(machine(), images())
+	m, err := d.Publish(t.Context(), machine(), images())
 	if err != nil || m.NonZeroPages != 0 || m.Memory != fileOf(make([]byte, 1<<20)) {
 		t.Fatalf("Publish = %+v, %v", m, err)
 	}
-	if err := s.Verify(m.ID); err != nil {
+	if err := s.Verify(t.Context(), m.ID); err != nil {
 		t.Error(err)
 	}
 }
@@ -260,14 +260,14 @@ func TestDraftCannotBeSeen(t *testing.T) {
 func TestDiscardAfterPublish(t *testing.T) {
 	s, _ := newStore(t)
 	d := draft(t, s)
-	m, err := d.Publish(machine(), images())
+	m, err := d.Publish(t.Context(), machine(), images())
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := d.Discard(); err != nil {
 		t.Error(err)
 	}
-	if err := s.Verify(m.ID); err != nil {
+	if err := s.Verify(t.Context(), m.ID); err != nil {
 		t.Errorf("Discard after Publish harmed the snapshot: %v", err)
 	}
 }
@@ -277,7 +277,7 @@ func TestPublishThatFailsLeavesNothing(t *testing.T) {
 	sameDescriptors(t)
 	d := draft(t, s)
 	_ = d.State.Close()
-	if _, err := d.Publish(machine(), images()); !errors.Is(err, os.ErrClosed) {
+	if _, err := d.Publish(t.Context(), machine(), images()); !errors.Is(err, os.ErrClosed) {
 		t.Errorf("Publish = %v, want a closed file", err)
 	}
 	if got := names(t, filepath.Join(dir, "snapshots")); len(got) != 0 {
@@ -303,6 +303,17 @@ func TestDraftOfNoSizeLeavesNothing(t *testing.T) {
 	}
 }
 
+func TestDraftThatDoesNotFit(t *testing.T) {
+	s, dir := newStore(t)
+	sameDescriptors(t)
+	if _, err := s.Draft(1 << 60); thaw.CodeOf(err) != thaw.CodeUnavailable {
+		t.Errorf("Draft of more than the disk = %v, want %s", err, thaw.CodeUnavailable)
+	}
+	if got := names(t, filepath.Join(dir, "snapshots")); len(got) != 0 {
+		t.Errorf("a refused Draft leaves %v", got)
+	}
+}
+
 func TestNewStoreSweepsWhatAKillLeft(t *testing.T) {
 	s, dir := newStore(t)
 	kept := publish(t, s)
@@ -317,7 +328,7 @@ func TestNewStoreSweepsWhatAKillLeft(t *testing.T) {
 	if d := cmp.Diff([]string{kept.ID}, names(t, filepath.Join(dir, "snapshots"))); d != "" {
 		t.Error(d)
 	}
-	if err := s.Verify(kept.ID); err != nil {
+	if err := s.Verify(t.Context(), kept.ID); err != nil {
 		t.Error(err)
 	}
 }
@@ -395,10 +406,10 @@ func TestIDsThatAreNone(t *testing.T) {
 				t.Fatal(err)
 			}
 			before := tree(t, dir)
-			_, openErr := s.Open(id, machine())
+			_, openErr := s.Open(t.Context(), id, machine())
 			_, manifestErr := s.Manifest(id)
 			_, infoErr := s.Info(id)
-			for name, err := range map[string]error{"Open": openErr, "Manifest": manifestErr, "Info": infoErr, "Verify": s.Verify(id)} {
+			for name, err := range map[string]error{"Open": openErr, "Manifest": manifestErr, "Info": infoErr, "Verify": s.Verify(t.Context(), id)} {
 				if !errors.Is(err, snapshot.ErrCorrupt) {
 					t.Errorf("%s = %v, want ErrCorrupt", name, err)
 				}

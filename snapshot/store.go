@@ -14,13 +14,17 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/renameio/v2"
+	"golang.org/x/sys/unix"
 
 	"thaw"
 )
@@ -43,20 +47,40 @@ func NewStore(dir, quarantine string) (*Store, error) {
 			return nil, fmt.Errorf("make the snapshot store: %w", err)
 		}
 	}
-	drafts, err := filepath.Glob(filepath.Join(dir, draftPrefix+"*"))
-	if err != nil {
-		return nil, err
-	}
-	for _, d := range drafts {
-		if err := os.RemoveAll(d); err != nil {
-			return nil, fmt.Errorf("remove an unfinished snapshot: %w", err)
+	return s, s.sweep()
+}
+
+// sweep removes drafts, and in a snapshot the files that were being written
+// aside: their names begin with a dot.
+func (s *Store) sweep() error {
+	for _, pattern := range []string{draftPrefix + "*", "*/.*"} {
+		left, err := filepath.Glob(filepath.Join(s.dir, pattern))
+		if err != nil {
+			return err
+		}
+		for _, path := range left {
+			if err := os.RemoveAll(path); err != nil {
+				return fmt.Errorf("remove what is not finished: %w", err)
+			}
 		}
 	}
-	return s, nil
+	return nil
 }
 
 // ErrCorrupt says that a snapshot's file is not what its manifest says.
 var ErrCorrupt = errors.New("snapshot is corrupt")
+
+// unreadable wraps err, met in reading a snapshot's file, in [ErrCorrupt] when it
+// says something about the file. What says something about this process, such as
+// too many open files, must not cost a snapshot.
+func unreadable(err error) error {
+	for _, damage := range []error{fs.ErrNotExist, unix.EIO, io.EOF, io.ErrUnexpectedEOF} {
+		if errors.Is(err, damage) {
+			return fmt.Errorf("%w: %w", ErrCorrupt, err)
+		}
+	}
+	return fmt.Errorf("read a snapshot: %w", err)
+}
 
 // ErrStale says that a snapshot is sound but was made for another machine.
 var ErrStale = errors.New("snapshot does not fit this machine")
@@ -89,7 +113,7 @@ func (s *Store) Manifest(id string) (thaw.Manifest, error) {
 	}
 	b, err := os.ReadFile(filepath.Join(s.folder(id), thaw.FileManifest))
 	if err != nil {
-		return m, fmt.Errorf("%w: %w", ErrCorrupt, err)
+		return m, unreadable(err)
 	}
 	if err := json.Unmarshal(b, &m); err != nil {
 		return m, fmt.Errorf("%w: manifest: %w", ErrCorrupt, err)
@@ -135,29 +159,69 @@ func (s *Store) Remove(id string) error {
 }
 
 // Quarantine moves the whole snapshot id out of use and writes reason beside
-// it, for a person to look at.
+// it, for a person to look at. The oldest of many are deleted.
 func (s *Store) Quarantine(id string, reason error) error {
+	if !idRule.MatchString(id) {
+		return fmt.Errorf("quarantine: %q is not a snapshot id", id)
+	}
 	return s.setAside(s.folder(id), id, reason)
 }
 
 // QuarantineWorkingSet does the same with its working set only.
 func (s *Store) QuarantineWorkingSet(id string, reason error) error {
-	return s.setAside(filepath.Join(s.folder(id), thaw.FileWorkingSet), id+"."+thaw.FileWorkingSet, reason)
+	if !idRule.MatchString(id) {
+		return fmt.Errorf("quarantine: %q is not a snapshot id", id)
+	}
+	return s.setAside(s.workingSetPath(id), id+"."+thaw.FileWorkingSet, reason)
 }
+
+const reasonSuffix = ".reason"
 
 func (s *Store) setAside(path, name string, reason error) error {
 	to := filepath.Join(s.quarantine, name)
 	for n := 1; exists(to); n++ {
 		to = filepath.Join(s.quarantine, fmt.Sprintf("%s.%d", name, n))
 	}
-	if err := os.Rename(path, to); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	err := os.Rename(path, to)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // somebody else was quicker
+	}
+	if err != nil {
 		return fmt.Errorf("quarantine %s: %w", name, err)
 	}
 	text := strings.TrimSpace(reason.Error()) + "\n"
-	if err := renameio.WriteFile(to+".reason", []byte(text), 0o600); err != nil {
+	if err := renameio.WriteFile(to+reasonSuffix, []byte(text), 0o600); err != nil {
 		return fmt.Errorf("quarantine %s: %w", name, err)
 	}
-	return nil
+	return s.trimQuarantine()
+}
+
+// maxQuarantine bounds what the quarantine keeps: a snapshot is as large as a
+// guest's memory.
+const maxQuarantine = 8
+
+// trimQuarantine deletes all but the newest artifacts. Their reasons stay.
+func (s *Store) trimQuarantine() error {
+	entries, err := os.ReadDir(s.quarantine)
+	if err != nil {
+		return fmt.Errorf("trim the quarantine: %w", err)
+	}
+	kept := slices.DeleteFunc(entries, func(e fs.DirEntry) bool { return strings.HasSuffix(e.Name(), reasonSuffix) })
+	slices.SortFunc(kept, func(a, b fs.DirEntry) int { return modified(b).Compare(modified(a)) })
+	var errs []error
+	for _, e := range kept[min(len(kept), maxQuarantine):] {
+		errs = append(errs, os.RemoveAll(filepath.Join(s.quarantine, e.Name())))
+	}
+	return errors.Join(errs...)
+}
+
+// modified is when e was last changed, long ago when it has just gone.
+func modified(e fs.DirEntry) time.Time {
+	info, err := e.Info()
+	if err != nil {
+		return time.Time{}
+	}
+	return info.ModTime()
 }
 
 func exists(path string) bool {

@@ -2,6 +2,7 @@ package snapshot
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -38,7 +39,7 @@ func (o *Opened) Close() error { return errors.Join(o.Memory.Close(), o.State.Cl
 // file by checksum, the memory file by length and identity, and by checksum if
 // its identity has changed, as after a copy of the store. The error wraps
 // [ErrCorrupt] or [ErrStale] when the snapshot is of no use.
-func (s *Store) Open(id string, machine thaw.Machine) (o *Opened, err error) {
+func (s *Store) Open(ctx context.Context, id string, machine thaw.Machine) (*Opened, error) {
 	m, err := s.Manifest(id)
 	if err != nil {
 		return nil, err
@@ -50,7 +51,7 @@ func (s *Store) Open(id string, machine thaw.Machine) (o *Opened, err error) {
 	if err != nil {
 		return nil, err
 	}
-	memory, err := s.memory(m)
+	memory, m, err := s.memory(ctx, m)
 	if err != nil {
 		return nil, errors.Join(err, state.Close())
 	}
@@ -62,12 +63,15 @@ func (s *Store) Open(id string, machine thaw.Machine) (o *Opened, err error) {
 func (s *Store) state(m thaw.Manifest) (*os.File, error) {
 	path := filepath.Join(s.folder(m.ID), thaw.FileState)
 	info, err := os.Stat(path)
-	if err != nil || info.Size() != m.State.Bytes || m.State.Bytes > maxState {
-		return nil, fmt.Errorf("%w: state file is missing or not %d bytes long", ErrCorrupt, m.State.Bytes)
+	if err != nil {
+		return nil, unreadable(err)
+	}
+	if info.Size() != m.State.Bytes || m.State.Bytes > maxState {
+		return nil, fmt.Errorf("%w: state file is not %d bytes long", ErrCorrupt, m.State.Bytes)
 	}
 	b, err := os.ReadFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
+		return nil, unreadable(err)
 	}
 	if digest := sha256.Sum256(b); hex.EncodeToString(digest[:]) != m.State.SHA256 {
 		return nil, fmt.Errorf("%w: checksum of the state file differs", ErrCorrupt)
@@ -90,39 +94,39 @@ func memoryFile(name string, b []byte) (*os.File, error) {
 	return f, nil
 }
 
-func (s *Store) memory(m thaw.Manifest) (*os.File, error) {
-	path := filepath.Join(s.folder(m.ID), thaw.FileMemory)
-	f, err := os.Open(path)
+// memory opens the memory file and returns m with the identity it has now.
+func (s *Store) memory(ctx context.Context, m thaw.Manifest) (*os.File, thaw.Manifest, error) {
+	f, err := os.Open(filepath.Join(s.folder(m.ID), thaw.FileMemory))
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
+		return nil, m, unreadable(err)
 	}
-	if err := s.checkMemory(f, path, m); err != nil {
-		return nil, errors.Join(err, f.Close())
+	if m, err = s.checkMemory(ctx, f, m); err != nil {
+		return nil, m, errors.Join(err, f.Close())
 	}
-	return f, nil
+	return f, m, nil
 }
 
-func (s *Store) checkMemory(f *os.File, path string, m thaw.Manifest) error {
+func (s *Store) checkMemory(ctx context.Context, f *os.File, m thaw.Manifest) (thaw.Manifest, error) {
 	info, err := f.Stat()
-	if err != nil || info.Size() != m.MemoryBytes {
-		return fmt.Errorf("%w: memory file is not %d bytes long", ErrCorrupt, m.MemoryBytes)
-	}
-	identity, err := identify(path)
 	if err != nil {
-		return err
+		return m, unreadable(err)
 	}
-	if identity == m.MemoryIdentity {
-		return nil
+	if info.Size() != m.MemoryBytes {
+		return m, fmt.Errorf("%w: memory file is not %d bytes long", ErrCorrupt, m.MemoryBytes)
 	}
-	if err := sameSum(f, m.Memory); err != nil {
-		return err
+	identity, err := identify(f)
+	if err != nil || identity == m.MemoryIdentity {
+		return m, err
+	}
+	if err := sameSum(ctx, f, m.Memory); err != nil {
+		return m, err
 	}
 	m.MemoryIdentity = identity
-	return writeManifest(s.folder(m.ID), m)
+	return m, writeManifest(s.folder(m.ID), m)
 }
 
-func sameSum(f *os.File, want thaw.File) error {
-	got, err := sum(f)
+func sameSum(ctx context.Context, f *os.File, want thaw.File) error {
+	got, err := sum(ctx, f)
 	if err != nil {
 		return err
 	}
@@ -133,7 +137,7 @@ func sameSum(f *os.File, want thaw.File) error {
 }
 
 // Verify checks every file of snapshot id by checksum, which reads all of them.
-func (s *Store) Verify(id string) error {
+func (s *Store) Verify(ctx context.Context, id string) error {
 	m, err := s.Manifest(id)
 	if err != nil {
 		return err
@@ -142,11 +146,11 @@ func (s *Store) Verify(id string) error {
 	if err != nil {
 		return err
 	}
-	memory, err := s.memory(m)
+	memory, m, err := s.memory(ctx, m)
 	if err != nil {
 		return errors.Join(err, state.Close())
 	}
-	return errors.Join(sameSum(memory, m.Memory), memory.Close(), state.Close())
+	return errors.Join(sameSum(ctx, memory, m.Memory), memory.Close(), state.Close())
 }
 
 // WorkingSet reads the working set of m, past the page cache and with one
@@ -154,7 +158,10 @@ func (s *Store) Verify(id string) error {
 // be trusted, or belongs to another memory file, wraps
 // [workingset.ErrCorrupt].
 func (s *Store) WorkingSet(m thaw.Manifest) (*workingset.File, error) {
-	b, _, err := pagecache.ReadDirect(s.workingSetPath(m.ID), workingset.Size(workingset.MaxPages))
+	b, _, err := pagecache.ReadDirect(s.workingSetPath(m.ID), workingset.Size(int(m.MemoryBytes/thaw.PageSize)))
+	if errors.Is(err, unix.EIO) || errors.Is(err, unix.EISDIR) || errors.Is(err, pagecache.ErrTooLong) {
+		return nil, fmt.Errorf("%w: %w", workingset.ErrCorrupt, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read the working set: %w", err)
 	}
@@ -178,11 +185,11 @@ func (s *Store) HasWorkingSet(id string) bool { return exists(s.workingSetPath(i
 // PublishWorkingSet writes set as the working set of m, with the contents of its
 // pages: all of it or nothing. A snapshot that has one already keeps it, which
 // is false.
-func (s *Store) PublishWorkingSet(m thaw.Manifest, set workingset.Set) (bool, error) {
+func (s *Store) PublishWorkingSet(ctx context.Context, m thaw.Manifest, set workingset.Set) (bool, error) {
 	if s.HasWorkingSet(m.ID) {
 		return false, nil
 	}
-	memory, err := s.memory(m)
+	memory, m, err := s.memory(ctx, m)
 	if err != nil {
 		return false, err
 	}

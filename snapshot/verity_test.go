@@ -37,10 +37,10 @@ func TestVerity(t *testing.T) {
 		t.Errorf("open for writing = %v, %v, want EPERM", f, err)
 	}
 	checkHoles(t, path)
-	if err := openError(s, m.ID, machine()); err != nil {
+	if err := openError(t, s, m.ID, machine()); err != nil {
 		t.Error(err)
 	}
-	if err := s.Verify(m.ID); err != nil {
+	if err := s.Verify(t.Context(), m.ID); err != nil {
 		t.Error(err)
 	}
 	if err := s.Remove(m.ID); err != nil {
@@ -58,7 +58,7 @@ func TestPublishWithoutVerity(t *testing.T) {
 		t.Error("manifest claims fs-verity")
 	}
 	checkHoles(t, filepath.Join(dir, "snapshots", m.ID, thaw.FileMemory))
-	if err := s.Verify(m.ID); err != nil {
+	if err := s.Verify(t.Context(), m.ID); err != nil {
 		t.Error(err)
 	}
 }
@@ -71,7 +71,7 @@ func mountExt4(t *testing.T, options ...string) string {
 		t.Skip("only root can mount")
 	}
 	image, dir := filepath.Join(t.TempDir(), "disk"), t.TempDir()
-	run(t, exec.Command("truncate", "-s", "32M", image))
+	run(t, exec.Command("truncate", "-s", "256M", image))
 	run(t, exec.Command("mkfs.ext4", append(options, "-q", "-b", "4096", image)...))
 	// The loop device goes with the mount.
 	run(t, exec.Command("mount", "-t", "ext4", "-o", "loop,nodev,nosuid", image, dir))

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -34,6 +35,12 @@ func enableVerity(f *os.File) (bool, error) {
 	defer r.Close()
 	arg := enableArg{Version: 1, HashAlgorithm: sha256Algorithm, BlockSize: 4096}
 	_, _, errno := unix.Syscall(unix.SYS_IOCTL, r.Fd(), unix.FS_IOC_ENABLE_VERITY, uintptr(unsafe.Pointer(&arg)))
+	// A child that another start is forking has our writable descriptor until it
+	// executes its program.
+	for wait := time.Millisecond; errno == unix.ETXTBSY && wait < 100*time.Millisecond; wait *= 2 {
+		time.Sleep(wait)
+		_, _, errno = unix.Syscall(unix.SYS_IOCTL, r.Fd(), unix.FS_IOC_ENABLE_VERITY, uintptr(unsafe.Pointer(&arg)))
+	}
 	switch {
 	case errno == 0:
 		return true, nil

@@ -26,7 +26,7 @@ func setOf(pages ...uint32) workingset.Set {
 
 func publishSet(t *testing.T, s *snapshot.Store, m thaw.Manifest, pages ...uint32) {
 	t.Helper()
-	if published, err := s.PublishWorkingSet(m, setOf(pages...)); !published || err != nil {
+	if published, err := s.PublishWorkingSet(t.Context(), m, setOf(pages...)); !published || err != nil {
 		t.Fatalf("PublishWorkingSet = %v, %v", published, err)
 	}
 }
@@ -71,7 +71,7 @@ func TestWorkingSet(t *testing.T) {
 		t.Errorf("contents of %d pages are there, want 5", pages)
 	}
 	t.Run("FirstIsKept", func(t *testing.T) {
-		if published, err := s.PublishWorkingSet(m, setOf(7)); published || err != nil {
+		if published, err := s.PublishWorkingSet(t.Context(), m, setOf(7)); published || err != nil {
 			t.Errorf("second PublishWorkingSet = %v, %v, want false", published, err)
 		}
 		if f, err := s.WorkingSet(m); err != nil || len(f.Touches) != 5 {
@@ -87,7 +87,7 @@ func TestWorkingSet(t *testing.T) {
 		if s.HasWorkingSet(m.ID) {
 			t.Error("quarantined working set is still there")
 		}
-		if err := s.Verify(m.ID); err != nil {
+		if err := s.Verify(t.Context(), m.ID); err != nil {
 			t.Errorf("the snapshot suffers with its working set: %v", err)
 		}
 		publishSet(t, s, m, 7)
@@ -134,7 +134,7 @@ func TestWorkingSetOfAnotherSnapshot(t *testing.T) {
 			if _, err := d.Memory.Write(content); err != nil {
 				t.Fatal(err)
 			}
-			other, err := d.Publish(machine(), images())
+			other, err := d.Publish(t.Context(), machine(), images())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -158,7 +158,7 @@ func TestPublishWorkingSetThatIsWrong(t *testing.T) {
 			s, dir := newStore(t)
 			sameDescriptors(t)
 			m := publish(t, s)
-			if published, err := s.PublishWorkingSet(m, set); published || err == nil {
+			if published, err := s.PublishWorkingSet(t.Context(), m, set); published || err == nil {
 				t.Errorf("PublishWorkingSet = %v, %v", published, err)
 			}
 			if got := names(t, filepath.Join(dir, "snapshots", m.ID)); len(got) != 3 {
@@ -174,7 +174,7 @@ func TestPublishWorkingSetOfChangedMemory(t *testing.T) {
 	s, dir := newStore(t)
 	m := publish(t, s)
 	flip(t, filepath.Join(dir, "snapshots", m.ID, thaw.FileMemory))
-	if published, err := s.PublishWorkingSet(m, setOf(1)); published || !errors.Is(err, snapshot.ErrCorrupt) {
+	if published, err := s.PublishWorkingSet(t.Context(), m, setOf(1)); published || !errors.Is(err, snapshot.ErrCorrupt) {
 		t.Errorf("PublishWorkingSet = %v, %v, want ErrCorrupt", published, err)
 	}
 	if s.HasWorkingSet(m.ID) {

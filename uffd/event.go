@@ -13,8 +13,6 @@ type Kind uint8
 // Kinds, see <linux/userfaultfd.h>.
 const (
 	KindPagefault Kind = 0x12
-	KindFork      Kind = 0x13
-	KindRemap     Kind = 0x14
 	KindRemove    Kind = 0x15
 	KindUnmap     Kind = 0x16
 )
@@ -38,8 +36,8 @@ type Event struct {
 //	24 pagefault: thread id
 const messageSize = 32
 
-// Read returns the events that are waiting, at most max of them and none when
-// there are none. buf is scratch space of max*32 bytes at least.
+// Read appends the events that are waiting to events, without blocking. buf is
+// scratch space, 32 bytes for each event at most.
 func (f *FD) Read(buf []byte, events []Event) ([]Event, error) {
 	n, err := unix.Read(f.fd, buf)
 	if err == unix.EAGAIN || err == unix.EINTR {

@@ -32,7 +32,12 @@ type Server struct {
 	OnFault func(offset int64)
 
 	trapped, installed atomic.Int64
-	removed            []Event
+
+	// What follows belongs to the goroutine that installs and serves.
+	buf, page []byte
+	events    []Event
+	faults    []uint64         // addresses of faults that wait to be served
+	removed   map[int]*pageSet // by index of the region
 }
 
 // Trapped is how many faults were served.
@@ -50,13 +55,30 @@ func (s *Server) Install(pieces iter.Seq2[int64, []byte]) error {
 		if !ok {
 			return fmt.Errorf("install %d bytes at memory offset %#x: outside guest memory", len(data), offset)
 		}
-		present, err := s.FD.Copy(addr, data, DontWake)
+		present, err := s.insist(func(at int) (int, int, error) {
+			return s.FD.Copy(addr+uint64(at), data[at:], DontWake)
+		})
 		s.installed.Add(int64(len(data)/pageSize - present))
 		if err != nil {
 			return err
 		}
 	}
 	return s.wakeAll()
+}
+
+// insist repeats once, which does a part from an offset on, reading events
+// whenever the kernel waits for that.
+func (s *Server) insist(once func(at int) (n, present int, err error)) (present int, err error) {
+	for at := 0; ; {
+		n, there, err := once(at)
+		at, present = at+n, present+there
+		if !errors.Is(err, ErrAgain) {
+			return present, err
+		}
+		if err := s.read(); err != nil {
+			return present, err
+		}
+	}
 }
 
 func (s *Server) wakeAll() error {
@@ -91,23 +113,54 @@ func (s *Server) Serve(ctx context.Context) error {
 }
 
 func (s *Server) loop(stop int) error {
-	const batch = 64
-	buf, page := make([]byte, batch*messageSize), make([]byte, pageSize)
-	events := make([]Event, 0, batch)
 	for {
+		if err := s.serveAll(); err != nil {
+			return err
+		}
 		stopped, err := wait(s.FD.fd, stop)
 		if err != nil || stopped {
 			return err
 		}
-		if events, err = s.FD.Read(buf, events[:0]); err != nil {
+		if err := s.read(); err != nil {
 			return err
 		}
-		for _, e := range events {
-			if err := s.handle(e, page); err != nil {
-				return err
-			}
+	}
+}
+
+// read takes in the events that wait: removals at once, so that no fault after
+// them is served what was there before, and faults into a queue.
+func (s *Server) read() (err error) {
+	const batch = 64
+	if s.buf == nil {
+		s.buf, s.page = make([]byte, batch*messageSize), make([]byte, pageSize)
+	}
+	if s.events, err = s.FD.Read(s.buf, s.events[:0]); err != nil {
+		return err
+	}
+	for _, e := range s.events {
+		switch e.Kind {
+		case KindPagefault:
+			s.faults = append(s.faults, e.Addr)
+		case KindRemove, KindUnmap:
+			s.remove(e.Addr, e.End)
+		default:
+			return fmt.Errorf("userfaultfd event %#x was not asked for", e.Kind)
 		}
 	}
+	return nil
+}
+
+// serveAll empties the queue of faults, which may grow meanwhile.
+func (s *Server) serveAll() error {
+	for len(s.faults) > 0 {
+		addr := s.faults[0]
+		s.faults = s.faults[1:]
+		if err := s.serve(addr); err != nil {
+			return err
+		}
+	}
+	s.faults = nil
+	return nil
 }
 
 // wait blocks until fd is readable or stop is.
@@ -128,21 +181,9 @@ func wait(fd, stop int) (stopped bool, err error) {
 	}
 }
 
-func (s *Server) handle(e Event, page []byte) error {
-	switch e.Kind {
-	case KindPagefault:
-		return s.serve(e.Addr, page)
-	case KindRemove, KindUnmap:
-		s.removed = append(s.removed, e)
-		return nil
-	default:
-		return fmt.Errorf("userfaultfd event %#x was not asked for", e.Kind)
-	}
-}
-
 // serve gives the page at addr its contents. A page that is there already was
 // installed while the event was on its way: its thread only has to be woken.
-func (s *Server) serve(addr uint64, page []byte) error {
+func (s *Server) serve(addr uint64) error {
 	offset, ok := s.offset(addr)
 	if !ok {
 		return fmt.Errorf("page fault at %#x: outside the registered regions", addr)
@@ -150,7 +191,7 @@ func (s *Server) serve(addr uint64, page []byte) error {
 	if s.OnFault != nil {
 		s.OnFault(offset)
 	}
-	present, err := s.fill(addr, offset, page)
+	present, err := s.insist(func(int) (int, int, error) { return s.fill(addr, offset) })
 	if err != nil {
 		return fmt.Errorf("serve the page at memory offset %#x: %w", offset, err)
 	}
@@ -161,26 +202,56 @@ func (s *Server) serve(addr uint64, page []byte) error {
 	return nil
 }
 
-func (s *Server) fill(addr uint64, offset int64, page []byte) (present int, err error) {
+func (s *Server) fill(addr uint64, offset int64) (n, present int, err error) {
 	if s.wasRemoved(addr) {
 		return s.FD.Zero(addr, pageSize, Wake)
 	}
-	if n, err := s.Memory.ReadAt(page, offset); n < len(page) {
-		return 0, fmt.Errorf("read the memory file: %w", err)
+	if n, err := s.Memory.ReadAt(s.page, offset); n < len(s.page) {
+		return 0, 0, fmt.Errorf("read the memory file: %w", err)
 	}
-	return s.FD.Copy(addr, page, Wake)
+	return s.FD.Copy(addr, s.page, Wake)
 }
 
-// wasRemoved reports pages that the process gave back (madvise(2)): they read
-// as zeroes from then on.
+// remove notes the pages that the process gave back (madvise(2)): they read as
+// zeroes from then on.
+func (s *Server) remove(start, end uint64) {
+	if s.removed == nil {
+		s.removed = map[int]*pageSet{}
+	}
+	for i, r := range s.Regions {
+		from, to := max(start, r.Addr), min(end, r.Addr+r.Len)
+		if from >= to {
+			continue
+		}
+		if s.removed[i] == nil {
+			s.removed[i] = newPageSet(r.Len / pageSize)
+		}
+		s.removed[i].add((from-r.Addr)/pageSize, (to-r.Addr)/pageSize)
+	}
+}
+
 func (s *Server) wasRemoved(addr uint64) bool {
-	for _, r := range s.removed {
-		if addr >= r.Addr && addr < r.End {
-			return true
+	for i, pages := range s.removed {
+		if r := s.Regions[i]; addr >= r.Addr && addr-r.Addr < r.Len {
+			return pages.has((addr - r.Addr) / pageSize)
 		}
 	}
 	return false
 }
+
+// pageSet is a set of pages of a region, one bit each.
+type pageSet struct{ words []uint64 }
+
+func newPageSet(pages uint64) *pageSet { return &pageSet{make([]uint64, (pages+63)/64)} }
+
+// add adds the pages from from up to to.
+func (p *pageSet) add(from, to uint64) {
+	for n := from; n < to; n++ {
+		p.words[n/64] |= 1 << (n % 64)
+	}
+}
+
+func (p *pageSet) has(n uint64) bool { return p.words[n/64]&(1<<(n%64)) != 0 }
 
 func (s *Server) offset(addr uint64) (int64, bool) {
 	for _, r := range s.Regions {

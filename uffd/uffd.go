@@ -15,9 +15,7 @@ import (
 
 // Features of UFFDIO_API, see ioctl_userfaultfd(2).
 const (
-	FeatureEventFork   = 1 << 1
 	FeatureEventRemove = 1 << 3
-	FeatureMissingShm  = 1 << 5
 	FeatureEventUnmap  = 1 << 6
 )
 
@@ -27,7 +25,7 @@ type Mode uint64
 const (
 	// Wake wakes the threads that wait for the pages.
 	Wake Mode = 0
-	// DontWake leaves them waiting until [FD.Wake].
+	// DontWake leaves them waiting until [FD.WakeRange].
 	DontWake Mode = 1 << 0
 )
 
@@ -81,40 +79,44 @@ func (f *FD) Register(addr, length uint64) error {
 	return nil
 }
 
-// Copy installs the pages of src, a whole number of them, at dst. It returns
-// how many pages were already there (EEXIST) and left alone. It retries when
-// the kernel asks to (EAGAIN, while the mappings change).
-func (f *FD) Copy(dst uint64, src []byte, mode Mode) (present int, err error) {
-	for len(src) > 0 {
-		n, errno := f.copyOnce(dst, src, mode)
-		dst, src = dst+uint64(n), src[n:]
-		switch errno {
-		case 0, unix.EAGAIN:
-		case unix.EEXIST:
-			present++
-			dst, src = dst+pageSize, src[pageSize:]
-		default:
-			return present, fmt.Errorf("copy %d bytes to %#x: %w", len(src), dst, gone(errno))
-		}
-	}
-	return present, nil
+// ErrAgain says that nothing can be installed until the events that wait to be
+// read have been: the kernel holds a change of the mappings back for them.
+var ErrAgain = errors.New("events are waiting to be read")
+
+// Copy installs the pages of src, a whole number of them, at dst. It returns how
+// many bytes are dealt with, of which present pages were already there (EEXIST)
+// and left alone. After [ErrAgain], read the events and go on from there.
+func (f *FD) Copy(dst uint64, src []byte, mode Mode) (n, present int, err error) {
+	return install(len(src), func(at int) (int, unix.Errno) {
+		return f.copyOnce(dst+uint64(at), src[at:], mode)
+	})
 }
 
 // Zero installs length bytes of zero pages at addr; see [FD.Copy].
-func (f *FD) Zero(addr, length uint64, mode Mode) (present int, err error) {
-	for length > 0 {
-		n, errno := f.zeroOnce(addr, length, mode)
-		addr, length = addr+uint64(n), length-uint64(n)
-		switch errno {
-		case 0, unix.EAGAIN:
-		case unix.EEXIST:
+func (f *FD) Zero(addr uint64, length int, mode Mode) (n, present int, err error) {
+	return install(length, func(at int) (int, unix.Errno) {
+		return f.zeroOnce(addr+uint64(at), uint64(length-at), mode)
+	})
+}
+
+// install repeats once, which does a part from an offset on, until all of
+// length is done.
+func install(length int, once func(at int) (int, unix.Errno)) (n, present int, err error) {
+	for n < length {
+		done, errno := once(n)
+		n += done
+		switch {
+		case errno == 0 || errno == unix.EAGAIN && done > 0:
+		case errno == unix.EAGAIN:
+			return n, present, ErrAgain
+		case errno == unix.EEXIST:
 			present++
-			addr, length = addr+pageSize, length-pageSize
+			n += pageSize
 		default:
-			return present, fmt.Errorf("zero %d bytes at %#x: %w", length, addr, gone(errno))
+			return n, present, fmt.Errorf("install page %d of %d: %w", n/pageSize, length/pageSize, gone(errno))
 		}
 	}
-	return present, nil
+	return n, present, nil
 }
 
 // WakeRange wakes every thread that waits for a page of the range.

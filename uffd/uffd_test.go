@@ -38,7 +38,8 @@ func TestMain(m *testing.M) {
 
 // victim maps pages, creates a userfaultfd and then does as it is told: "read
 // N" prints the first byte of page N and the number of distinct bytes in it,
-// "drop N" gives it back to the kernel.
+// "drop N" gives it back to the kernel, "storm N" gives back and touches all pages
+// N times in two threads.
 func victim(in io.Reader, out io.Writer) error {
 	const pages = 64
 	mem, err := unix.Mmap(-1, 0, pages*page, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
@@ -57,6 +58,11 @@ func victim(in io.Reader, out io.Writer) error {
 		if _, err := fmt.Sscan(lines.Text(), &what, &n); err != nil {
 			return err
 		}
+		if what == "storm" {
+			storm(mem, n)
+			fmt.Fprintln(out, "calm")
+			continue
+		}
 		p := mem[n*page : (n+1)*page]
 		if what == "drop" {
 			if err := unix.Madvise(p, unix.MADV_DONTNEED); err != nil {
@@ -68,6 +74,22 @@ func victim(in io.Reader, out io.Writer) error {
 		fmt.Fprintln(out, p[0], bytes.Count(p, p[:1]))
 	}
 	return lines.Err()
+}
+
+func storm(mem []byte, rounds int) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for range rounds {
+			_ = unix.Madvise(mem, unix.MADV_DONTNEED)
+		}
+	}()
+	sum := byte(0)
+	for i := range rounds {
+		sum += mem[i%(len(mem)/page)*page]
+	}
+	<-done
+	mem[0] = sum
 }
 
 // process is a victim whose memory is registered.
@@ -250,6 +272,16 @@ func TestRemovedPagesReadAsZeroes(t *testing.T) {
 		t.Fatalf("drop = %q", got)
 	}
 	want(t, "page 7 after it was given back", p.ask("read 7"), 0)
+}
+
+// TestFaultsWhileMemoryIsGivenBack keeps the kernel in the state in which it
+// installs nothing until an event is read.
+func TestFaultsWhileMemoryIsGivenBack(t *testing.T) {
+	p := start(t)
+	serve(t, p.server(numbered{64}))
+	if got := p.ask("storm 3000"); got != "calm" {
+		t.Errorf("storm = %q", got)
+	}
 }
 
 func TestServeReturnsTheErrorOfTheMemoryFile(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"strings"
 	"sync"
+	"unicode"
 )
 
 const (
@@ -72,7 +73,7 @@ func (c *Console) LastWords(n int) []string {
 // printable drops what a guest could use to confuse a terminal.
 func printable(b []byte) string {
 	return strings.TrimSpace(strings.Map(func(r rune) rune {
-		if r < ' ' && r != '\t' || r == 0x7f || r == '�' {
+		if unicode.IsControl(r) && r != '\t' || r == unicode.ReplacementChar {
 			return -1
 		}
 		return r

@@ -22,11 +22,12 @@ import (
 // is done with it; an exit by itself closes Done as well.
 type Process struct {
 	cmd     *exec.Cmd
-	pidfd   int
 	console *Console
 	done    chan struct{}
-	err     error // why it ended; read after done
 	once    sync.Once
+
+	mu    sync.Mutex
+	pidfd int // -1 after Kill
 }
 
 // StartProcess starts cmd with its output going to a console. cmd.SysProcAttr
@@ -64,7 +65,7 @@ func (p *Process) supervise(started chan<- error) {
 	}
 	// Not wait4(2): a stop under ptrace would look like an end to it.
 	waitExit(p.pidfd)
-	p.err = p.cmd.Wait()
+	_ = p.cmd.Wait() // how it ended is in ProcessState
 	close(p.done)
 }
 
@@ -88,6 +89,8 @@ func (p *Process) Console() *Console { return p.console }
 
 // TakeFD duplicates the process's descriptor fd into this one (pidfd_getfd(2)).
 func (p *Process) TakeFD(fd int) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	n, err := unix.PidfdGetfd(p.pidfd, fd, 0)
 	if err != nil {
 		return -1, fmt.Errorf("take descriptor %d of process %d: %w", fd, p.PID(), err)
@@ -111,7 +114,10 @@ func (p *Process) Kill() {
 			_ = unix.PidfdSendSignal(p.pidfd, unix.SIGKILL, nil, 0) // it may just have ended
 			<-p.done
 		}
+		p.mu.Lock()
+		defer p.mu.Unlock()
 		_ = unix.Close(p.pidfd)
+		p.pidfd = -1
 	})
 	<-p.done
 }

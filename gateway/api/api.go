@@ -20,9 +20,9 @@ const (
 	PathInstances    = "/v1/instances"
 	// PathInstancesSuffix follows a function's path.
 	PathInstancesSuffix = "/instances"
-	PathInvocations  = "/v1/invocations" // + "/" + id
-	PathInfo         = "/v1/info"
-	PathHealth       = "/healthz"
+	PathInvocations     = "/v1/invocations" // + "/" + id
+	PathInfo            = "/v1/info"
+	PathHealth          = "/healthz"
 )
 
 // The headers of AWS Lambda.

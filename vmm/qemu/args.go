@@ -83,7 +83,7 @@ func (o options) arguments(d *descriptors) []string {
 	args := []string{
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
 		"-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
-		"-M", MachineType + ",acpi=on,pcie=on,isa-serial=on,rtc=off,auto-kernel-cmdline=off,memory-backend=" + MemoryName,
+		"-M", MachineType + ",acpi=on,pcie=on,isa-serial=on,rtc=off,auto-kernel-cmdline=off,dump-guest-core=off,memory-backend=" + MemoryName,
 		"-accel", string(o.accel), "-cpu", o.accel.CPUModel(), "-smp", "1",
 		"-m", fmt.Sprintf("%dM", o.memoryBytes>>20), "-object", o.memoryBackend(d),
 		"-chardev", fmt.Sprintf("socket,id=qmp,fd=%d", d.add(o.qmp)), "-mon", "chardev=qmp,mode=control",

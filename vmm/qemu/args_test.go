@@ -21,7 +21,7 @@ func TestArguments(t *testing.T) {
 	common := func(accel, cpu, backend string, qmp, channel, disk0, disk1 string) string {
 		return `-nodefaults -no-user-config -display none -no-reboot
 -sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny
--M microvm,acpi=on,pcie=on,isa-serial=on,rtc=off,auto-kernel-cmdline=off,memory-backend=mem
+-M microvm,acpi=on,pcie=on,isa-serial=on,rtc=off,auto-kernel-cmdline=off,dump-guest-core=off,memory-backend=mem
 -accel ` + accel + ` -cpu ` + cpu + ` -smp 1 -m 256M
 -object ` + backend + `
 -chardev socket,id=qmp,fd=` + qmp + ` -mon chardev=qmp,mode=control

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	mathrand "math/rand/v2"
 	"os"
 	"os/exec"
 	"os/user"
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"thaw"
@@ -20,21 +22,26 @@ import (
 const Binary = "qemu-system-x86_64"
 
 // firstUID begins the range of user ids that QEMU processes run under, one
-// each, so that none can reach another. No account has them.
+// each, so that none can reach another. No account has them. Each driver begins
+// somewhere in the range, so that two daemons are unlikely to meet.
 const (
 	firstUID = 0x7a000000
-	uids     = 1 << 16
+	uids     = 1 << 24
 )
 
 // Driver starts QEMU processes with one accelerator. Its methods may be called
 // concurrently.
 type Driver struct {
-	binary  string
-	version string
-	accel   Accelerator
-	tscKHz  uint64
-	kvm     []uint32 // supplementary groups for /dev/kvm
-	started atomic.Uint32
+	binary string
+	accel  Accelerator
+	tscKHz uint64
+	cpu    string
+	kvm    []uint32 // supplementary groups for /dev/kvm
+	uid    atomic.Uint32
+
+	mu      sync.Mutex
+	version string      // of the file below
+	file    os.FileInfo // what binary was when its version was read
 }
 
 // New finds QEMU. Its absence is a [thaw.CodeUnavailable] error.
@@ -43,15 +50,33 @@ func New(ctx context.Context, accel Accelerator) (*Driver, error) {
 	if err != nil {
 		return nil, thaw.Errorf(thaw.CodeUnavailable, "%s is not installed: run `apt-get install qemu-system-x86`", Binary)
 	}
-	version, err := versionOf(ctx, binary)
-	if err != nil {
-		return nil, err
-	}
-	d := &Driver{binary: binary, version: version, accel: accel, kvm: kvmGroup()}
+	d := &Driver{binary: binary, accel: accel, cpu: hostCPU(), kvm: kvmGroup()}
+	d.uid.Store(mathrand.Uint32())
 	if accel == TCG {
 		d.tscKHz = measureTSC()
 	}
-	return d, nil
+	_, err = d.Version(ctx)
+	return d, err
+}
+
+// Version is QEMU's version and its distributor's, read again when the program
+// was replaced: what starts next is the new one.
+func (d *Driver) Version(ctx context.Context) (string, error) {
+	file, err := os.Stat(d.binary)
+	if err != nil {
+		return "", fmt.Errorf("look at %s: %w", Binary, err)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.file != nil && os.SameFile(d.file, file) && d.file.ModTime().Equal(file.ModTime()) {
+		return d.version, nil
+	}
+	version, err := versionOf(ctx, d.binary)
+	if err != nil {
+		return "", err
+	}
+	d.version, d.file = version, file
+	return version, nil
 }
 
 var versionRule = regexp.MustCompile(`version (\S+(?: \([^)]*\))?)`)
@@ -68,19 +93,18 @@ func versionOf(ctx context.Context, binary string) (string, error) {
 	return string(m[1]), nil
 }
 
-// Version is QEMU's version and its distributor's.
-func (d *Driver) Version() string { return d.version }
-
 // Accelerator is what the driver was made with.
 func (d *Driver) Accelerator() Accelerator { return d.accel }
 
 // Machine says what a snapshot made now would depend on, but for the kernel.
-func (d *Driver) Machine() thaw.Machine {
-	model := d.accel.CPUModel()
-	if d.accel == KVM {
-		model += " (" + hostCPU() + ")"
-	}
-	return thaw.Machine{VMM: "qemu " + MachineType, VMMVersion: d.version, Accelerator: string(d.accel), CPUModel: model}
+// The host's processor is part of it under TCG as well: the guest's clock is its
+// time stamp counter.
+func (d *Driver) Machine(ctx context.Context) (thaw.Machine, error) {
+	version, err := d.Version(ctx)
+	return thaw.Machine{
+		VMM: "qemu " + MachineType, VMMVersion: version, Accelerator: string(d.accel),
+		CPUModel: d.accel.CPUModel() + " on " + d.cpu,
+	}, err
 }
 
 // Boot starts a machine that boots g once it is told to run. memory, when set,
@@ -138,7 +162,7 @@ func (vm *VM) GuestMemory(size int64) (uint64, error) {
 	return 0, fmt.Errorf("find guest memory: process %d has no mapping of %d bytes for it", vm.PID(), size)
 }
 
-func (d *Driver) nextUID() uint32 { return firstUID + d.started.Add(1)%uids }
+func (d *Driver) nextUID() uint32 { return firstUID + d.uid.Add(1)%uids }
 
 func (d *Driver) groups() []uint32 {
 	if d.accel == KVM {

@@ -20,14 +20,16 @@ type qmp struct {
 	done chan struct{} // closed when the reader has ended
 
 	call sync.Mutex // one command under way
-	// replies carries the answer to the command under way, events what is
-	// waited for; both are closed by the reader.
-	replies chan message
-	events  chan message
+	// replies carries the answer to the command under way, migrations what a
+	// migration comes to; both are closed by the reader.
+	replies    chan message
+	migrations chan string
+	lastID     int // of a command; the caller holds call
 }
 
 // command is one QMP command.
 type command struct {
+	ID        int      `json:"id"`
 	Execute   string   `json:"execute"`
 	Arguments any      `json:"arguments,omitempty"`
 	file      *os.File // passed along, borrowed
@@ -39,6 +41,7 @@ type object map[string]any
 // message is anything that QEMU sends.
 type message struct {
 	QMP    json.RawMessage `json:"QMP"`
+	ID     int             `json:"id"`
 	Return json.RawMessage `json:"return"`
 	Error  *struct {
 		Class string `json:"class"`
@@ -51,15 +54,22 @@ type message struct {
 // maxMessage bounds one message; the longest we ask for are a few KiB.
 const maxMessage = 4 << 20
 
+// errNotQEMU says that the peer does not keep to the protocol.
+var errNotQEMU = errors.New("the peer does not speak QMP")
+
 // errClosed says that QEMU closed its control socket, as it does when it ends.
 var errClosed = errors.New("control socket closed")
 
 // newQMP takes ownership of conn, waits for the greeting and leaves
 // negotiation mode.
 func newQMP(ctx context.Context, conn *net.UnixConn) (*qmp, error) {
-	q := &qmp{conn: conn, done: make(chan struct{}), replies: make(chan message, 1), events: make(chan message, 64)}
+	q := &qmp{conn: conn, done: make(chan struct{}), replies: make(chan message, 1), migrations: make(chan string, 16)}
 	go q.read()
-	if _, err := q.next(ctx, q.replies); err != nil {
+	greeting, err := next(ctx, q.replies)
+	if err == nil && greeting.QMP == nil {
+		err = errNotQEMU
+	}
+	if err != nil {
 		q.close()
 		return nil, fmt.Errorf("wait for the QMP greeting: %w", err)
 	}
@@ -70,10 +80,11 @@ func newQMP(ctx context.Context, conn *net.UnixConn) (*qmp, error) {
 	return q, nil
 }
 
-// read sorts messages until the socket closes.
+// read sorts messages until the socket closes. Of the events only those of
+// migrations are kept: a guest can cause any number of others.
 func (q *qmp) read() {
 	defer close(q.done)
-	defer close(q.events)
+	defer close(q.migrations)
 	defer close(q.replies)
 	lines := bufio.NewScanner(q.conn)
 	lines.Buffer(nil, maxMessage)
@@ -83,12 +94,18 @@ func (q *qmp) read() {
 			return // not QEMU
 		}
 		if m.Event == "" {
-			q.replies <- m
-			continue
+			select {
+			case q.replies <- m:
+				continue
+			default:
+				return // nobody asked
+			}
 		}
-		select {
-		case q.events <- m:
-		default: // nobody waits for events now
+		if status := migrationStatus(m); status != "" {
+			select {
+			case q.migrations <- status:
+			default: // nobody migrates
+			}
 		}
 	}
 }
@@ -100,15 +117,16 @@ func (q *qmp) close() {
 	<-q.done
 }
 
-func (q *qmp) next(ctx context.Context, from <-chan message) (message, error) {
+// next takes one thing from a channel of the reader.
+func next[T any](ctx context.Context, from <-chan T) (t T, err error) {
 	select {
-	case m, ok := <-from:
+	case t, ok := <-from:
 		if !ok {
-			return m, errClosed
+			return t, errClosed
 		}
-		return m, nil
+		return t, nil
 	case <-ctx.Done():
-		return message{}, context.Cause(ctx)
+		return t, context.Cause(ctx)
 	}
 }
 
@@ -136,6 +154,8 @@ func (q *qmp) execute(ctx context.Context, c command, result any) error {
 }
 
 func (q *qmp) roundTrip(ctx context.Context, c command) (message, error) {
+	q.lastID++
+	c.ID = q.lastID
 	b, err := json.Marshal(c)
 	if err != nil {
 		return message{}, err
@@ -147,26 +167,44 @@ func (q *qmp) roundTrip(ctx context.Context, c command) (message, error) {
 	if _, _, err := q.conn.WriteMsgUnix(b, oob, nil); err != nil {
 		return message{}, err
 	}
-	return q.next(ctx, q.replies)
+	m, err := next(ctx, q.replies)
+	if err == nil && m.ID != c.ID {
+		err = errNotQEMU
+	}
+	return m, err
 }
 
 // migrate runs a command that starts a migration and waits for its end.
 func (q *qmp) migrate(ctx context.Context, c command) error {
+	for len(q.migrations) > 0 {
+		<-q.migrations // of an earlier one
+	}
 	if err := q.execute(ctx, c, nil); err != nil {
 		return err
 	}
 	for {
-		m, err := q.next(ctx, q.events)
+		status, err := next(ctx, q.migrations)
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.Execute, err)
 		}
-		switch migrationStatus(m) {
+		switch status {
 		case "completed":
 			return nil
 		case "failed", "cancelled":
-			return fmt.Errorf("%s: QEMU could not do it", c.Execute)
+			return fmt.Errorf("%s: %s", c.Execute, q.whyFailed(ctx))
 		}
 	}
+}
+
+// whyFailed asks what was wrong with the last migration.
+func (q *qmp) whyFailed(ctx context.Context) string {
+	var info struct {
+		Desc string `json:"error-desc"`
+	}
+	if err := q.execute(ctx, command{Execute: "query-migrate"}, &info); err != nil || info.Desc == "" {
+		return "QEMU failed and does not say why; its console may"
+	}
+	return info.Desc
 }
 
 func migrationStatus(m message) string {
