@@ -74,7 +74,8 @@ func (d *Daemon) choose(ctx context.Context) (qemu.Accelerator, string, error) {
 		return "", "", err
 	}
 	if err != nil {
-		first, _, _ := strings.Cut(err.Error(), "\n")
+		d.log.Info("KVM does not work here", "error", err)
+		first, _, _ := strings.Cut(err.Error(), ";") // the console follows
 		return qemu.TCG, "the guest kernel does not boot under this machine's KVM: " + first, nil
 	}
 	return qemu.KVM, fmt.Sprintf("the guest kernel boots in %d ms", took.Milliseconds()), nil

@@ -18,6 +18,7 @@ import (
 
 	"thaw"
 	"thaw/agent"
+	"thaw/image"
 )
 
 // vm is a guest under TCG, on images made for the test.
@@ -33,18 +34,35 @@ func tool(t *testing.T, name string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
 	if err != nil {
-		t.Skipf("%s is not installed", name)
+		t.Skipf("%s is not installed: run scripts/deps.sh", name)
 	}
 	return path
 }
 
-func setting(t *testing.T, name string) string {
+// kernel returns a guest kernel and the folder of its modules.
+func kernel(t *testing.T) (vmlinux, modules string) {
 	t.Helper()
-	v := os.Getenv(name)
-	if v == "" {
-		t.Skipf("%s is not set: a real VM needs a kernel and its modules", name)
+	if os.Geteuid() != 0 {
+		t.Skip("building images needs root: run the tests with sudo")
 	}
-	return v
+	dir := os.Getenv("THAW_TEST_CACHE")
+	if dir == "" {
+		cache, err := os.UserCacheDir()
+		if err != nil {
+			t.Fatalf("no cache folder (%v): set THAW_TEST_CACHE", err)
+		}
+		dir = filepath.Join(cache, "thaw-test")
+	}
+	store, err := image.Open(image.Config{Dir: filepath.Join(dir, "images-boot"), Agent: []byte("made below")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = store.Close() })
+	base, err := store.Base(t.Context(), thaw.RuntimeProvided, func(line string) { t.Log(line) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return base.Kernel.Path, filepath.Join(filepath.Dir(base.Kernel.Path), "modules")
 }
 
 func run(t *testing.T, env []string, name string, args ...string) {
@@ -113,7 +131,7 @@ var mhz = regexp.MustCompile(`cpu MHz\s*: (\d+)\.(\d{3})`)
 
 func startVM(t *testing.T) *vm {
 	t.Helper()
-	kernel, modules := setting(t, "THAW_TEST_KERNEL"), setting(t, "THAW_TEST_MODULES")
+	kernel, modules := kernel(t)
 	qemu := tool(t, "qemu-system-x86_64")
 	v := &vm{dir: t.TempDir(), logs: make(chan agent.Log, 10000)}
 	v.console = filepath.Join(v.dir, "console")
