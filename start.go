@@ -57,6 +57,8 @@ type Invocation struct {
 	DurationMS float64            `json:"duration_ms"`
 	PhasesMS   map[string]float64 `json:"phases_ms"`
 	Faults     Faults             `json:"faults"`
+	// Prestarted says that the VMM of a new instance had been started before.
+	Prestarted bool `json:"prestarted,omitempty"`
 	// PagesPrefetched were installed before the guest asked for them.
 	PagesPrefetched int64 `json:"pages_prefetched"`
 	// PagesRecorded is the size of the working set this invocation recorded.
@@ -85,6 +87,9 @@ type InvokeRequest struct {
 	Policy Policy
 	// Cold forbids reusing an idle instance.
 	Cold bool
+	// OnDemand has the VMM of a new instance started for it, though one may be
+	// waiting: the published form of the policies.
+	OnDemand bool
 	// Discard ends the instance after the invocation instead of keeping it.
 	Discard bool
 }

@@ -36,13 +36,25 @@ type Options struct {
 // Kind is one of the things that are compared.
 type Kind string
 
-// Kinds, in the order they take turns.
+// Kinds, in the order they take turns. A cold start is measured in its published
+// form, with the VMM started for it, and with +pool as it is shipped, with one
+// that was waiting.
 const (
-	KindBoot    Kind = "boot"
-	KindVanilla Kind = "vanilla"
-	KindReap    Kind = "reap"
-	KindWarm    Kind = "warm"
+	KindBoot        Kind = "boot"
+	KindVanilla     Kind = "vanilla"
+	KindReap        Kind = "reap"
+	KindVanillaPool Kind = "vanilla+pool"
+	KindReapPool    Kind = "reap+pool"
+	KindWarm        Kind = "warm"
 )
+
+const poolSuffix = "+pool"
+
+// policy is that of a new instance, and whether its VMM was waiting.
+func (k Kind) policy() (policy thaw.Policy, pool bool) {
+	name, pool := strings.CutSuffix(string(k), poolSuffix)
+	return thaw.Policy(name), pool
+}
 
 // Start is how an invocation of kind k comes by its instance.
 func (k Kind) Start() thaw.Start {
@@ -171,10 +183,16 @@ func sample(ctx context.Context, c *client.Client, o Options, d thaw.Description
 		if err := chill(d); err != nil {
 			return Sample{}, err
 		}
+		if err := settle(ctx, c, k); err != nil {
+			return Sample{}, err
+		}
 	}
 	s, err := invoke(ctx, c, o, k)
 	if err != nil {
 		return s, err
+	}
+	if _, pool := k.policy(); pool && !s.Prestarted {
+		return s, thaw.Errorf(thaw.CodeConflict, "somebody else took the VMM that was waiting: is something else using the daemon?")
 	}
 	if s.Start != k.Start() {
 		return s, thaw.Errorf(thaw.CodeConflict, "the start was %s, not %s: is something else using the function? %s", s.Start, k.Start(), s.Reason)
@@ -185,7 +203,8 @@ func sample(ctx context.Context, c *client.Client, o Options, d thaw.Description
 func invoke(ctx context.Context, c *client.Client, o Options, k Kind) (Sample, error) {
 	r := thaw.InvokeRequest{Function: o.Function, Payload: o.Payload}
 	if k != KindWarm {
-		r.Policy, r.Cold, r.Discard = thaw.Policy(k), true, true
+		policy, pool := k.policy()
+		r.Policy, r.Cold, r.Discard, r.OnDemand = policy, true, true, !pool
 	}
 	start := time.Now()
 	reply, err := c.Invoke(ctx, r)
@@ -198,6 +217,27 @@ func invoke(ctx context.Context, c *client.Client, o Options, k Kind) (Sample, e
 	}
 	record, err := c.Invocation(ctx, reply.ID)
 	return Sample{Kind: k, WallMS: float64(wall.Microseconds()) / 1e3, Invocation: record}, err
+}
+
+// settle waits until no VMM is being started to wait for a restore, which would
+// be measured along, and for those kinds that need one, that one waits.
+func settle(ctx context.Context, c *client.Client, k Kind) error {
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); {
+		info, err := c.Info(ctx)
+		if err != nil {
+			return err
+		}
+		_, pool := k.policy()
+		if info.PrestartedFull && (info.Prestarted > 0 || !pool) {
+			return nil
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return thaw.Errorf(thaw.CodeConflict, "the daemon keeps no VMM waiting: start it with --prestarted 1")
 }
 
 // chill drops every file of the function from the page cache and verifies that

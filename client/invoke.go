@@ -24,6 +24,9 @@ func (c *Client) Invoke(ctx context.Context, r thaw.InvokeRequest) (thaw.Reply, 
 	if r.Cold {
 		header.Set(api.HeaderCold, "true")
 	}
+	if r.OnDemand {
+		header.Set(api.HeaderOnDemand, "true")
+	}
 	if r.Discard {
 		header.Set(api.HeaderDiscard, "true")
 	}

@@ -33,6 +33,9 @@ type Config struct {
 	IdleTimeout time.Duration
 	// MaxInstances and MaxPerFunction bound the instances that exist at once.
 	MaxInstances, MaxPerFunction int
+	// Prestarted is how many VMMs are kept waiting for a restore, of each of the
+	// memory sizes asked for last; 0 starts each when it is needed.
+	Prestarted int
 	// Accelerator is auto, kvm or tcg.
 	Accelerator string
 	Logger      *slog.Logger
@@ -43,7 +46,11 @@ const (
 	DefaultIdleTimeout    = time.Minute
 	DefaultMaxInstances   = 64
 	DefaultMaxPerFunction = 16
+	DefaultPrestarted     = 1
 )
+
+// prestartedSizes is for how many memory sizes VMMs are kept waiting.
+const prestartedSizes = 3
 
 // bootsAtOnce bounds the boots for snapshots, which no other limit counts.
 const bootsAtOnce = 2
@@ -62,6 +69,7 @@ type Daemon struct {
 	snapshots *snapshot.Store
 	starter   *instance.Starter
 	pool      *instance.Pool
+	vmms      *instance.Prestarted
 	history   *history
 	logs      *logs
 	accel     Acceleration
@@ -113,6 +121,9 @@ func New(ctx context.Context, cfg Config) (_ *Daemon, err error) {
 		return nil, err
 	}
 	d.prune()
+	if err := d.expect(); err != nil {
+		return nil, err
+	}
 	d.background.Go(d.verifySnapshots)
 	return d, nil
 }
@@ -142,8 +153,9 @@ func (d *Daemon) prepare(ctx context.Context, state string, cfg Config) (err err
 	if err != nil {
 		return err
 	}
+	d.vmms = instance.NewPrestarted(driver, cfg.Prestarted, prestartedSizes)
 	d.starter = &instance.Starter{
-		Driver: driver, Snapshots: d.snapshots, Images: d.images, Limits: workingset.DefaultLimits(),
+		Driver: driver, VMMs: d.vmms, Snapshots: d.snapshots, Images: d.images, Limits: workingset.DefaultLimits(),
 		BootTimeout: bootTimeout, RestoreTimeout: restoreTimeout, OnLog: d.logs.add,
 	}
 	d.pool = instance.NewPool(instance.PoolLimits{Idle: cfg.IdleTimeout, Total: cfg.MaxInstances, PerFunction: cfg.MaxPerFunction})
@@ -176,8 +188,20 @@ func (d *Daemon) sweep() error {
 	return nil
 }
 
+// expect has VMMs started for the functions there are.
+func (d *Daemon) expect() error {
+	versions, err := d.registry.List()
+	for _, v := range versions {
+		d.vmms.Expect(v.MemoryBytes)
+	}
+	return err
+}
+
 // Accelerator says in one line what executes the guests, and why.
 func (d *Daemon) Accelerator() string { return d.accel.String() }
+
+// Prestarted is how many VMMs wait for a restore, and whether none is missing.
+func (d *Daemon) Prestarted() (n int, full bool) { return d.vmms.Count() }
 
 var errStopping = thaw.Errorf(thaw.CodeUnavailable, "the daemon is stopping")
 
@@ -221,6 +245,9 @@ func (d *Daemon) release() error {
 	d.background.Wait()
 	if d.pool != nil {
 		d.pool.Close()
+	}
+	if d.vmms != nil {
+		d.vmms.Close()
 	}
 	var errs []error
 	if d.logs != nil {

@@ -102,7 +102,7 @@ func (d *Daemon) snapshot(ctx context.Context, v thaw.Version, p *progress) (tha
 
 func (d *Daemon) tryRestore(ctx context.Context, v thaw.Version) (time.Duration, error) {
 	start := time.Now()
-	in, err := d.starter.Restore(ctx, v, thaw.PolicyVanilla, instance.NewTimeline())
+	in, err := d.starter.Restore(ctx, v, instance.Way{Policy: thaw.PolicyVanilla}, instance.NewTimeline())
 	if err != nil {
 		return 0, err
 	}

@@ -22,8 +22,7 @@ func (d *Daemon) Invoke(ctx context.Context, r thaw.InvokeRequest) (thaw.Reply, 
 		return thaw.Reply{}, err
 	}
 	defer end()
-	policy, err := thaw.ParsePolicy(string(r.Policy))
-	if err != nil {
+	if r.Policy, err = thaw.ParsePolicy(string(r.Policy)); err != nil {
 		return thaw.Reply{}, err
 	}
 	if len(r.Payload) > thaw.MaxPayload {
@@ -40,7 +39,7 @@ func (d *Daemon) Invoke(ctx context.Context, r thaw.InvokeRequest) (thaw.Reply, 
 	call := &call{daemon: d, version: v, lease: lease, timeline: instance.NewTimeline(), record: thaw.Invocation{
 		ID: newRequestID(), Function: v.Function, Version: v.Number, Time: start.UTC(),
 	}}
-	payload, err := call.run(ctx, policy, r)
+	payload, err := call.run(ctx, r)
 	call.record.DurationMS = float64(time.Since(start).Microseconds()) / 1e3
 	call.record.PhasesMS = call.timeline.Milliseconds()
 	if err != nil {
@@ -71,16 +70,16 @@ type call struct {
 }
 
 // run gets an instance, invokes it and gives it back.
-func (c *call) run(ctx context.Context, policy thaw.Policy, r thaw.InvokeRequest) (reply []byte, err error) {
+func (c *call) run(ctx context.Context, r thaw.InvokeRequest) (reply []byte, err error) {
 	keep := false
 	defer func() { c.daemon.pool.Release(c.lease, keep) }()
 	in := c.lease.Instance()
 	if in == nil {
-		if in, err = c.daemon.start(ctx, c.version, policy, c.timeline); err != nil {
+		if in, err = c.daemon.start(ctx, c.version, instance.Way{Policy: r.Policy, OnDemand: r.OnDemand}, c.timeline); err != nil {
 			return nil, err
 		}
 		c.daemon.pool.Fill(c.lease, in)
-		c.record.Start, c.record.Reason = in.Start, in.Reason
+		c.record.Start, c.record.Reason, c.record.Prestarted = in.Start, in.Reason, in.Prestarted
 	} else {
 		c.record.Start = thaw.StartWarm
 	}
@@ -122,13 +121,13 @@ func (c *call) learn(in *instance.Instance) {
 	})
 }
 
-// start makes an instance by policy. A snapshot that cannot be used does not
+// start makes an instance. A snapshot that cannot be used does not
 // fail the request: the function boots, and the reason is in the record.
-func (d *Daemon) start(ctx context.Context, v thaw.Version, policy thaw.Policy, t *instance.Timeline) (*instance.Instance, error) {
-	if policy == thaw.PolicyBoot {
+func (d *Daemon) start(ctx context.Context, v thaw.Version, way instance.Way, t *instance.Timeline) (*instance.Instance, error) {
+	if way.Policy == thaw.PolicyBoot {
 		return d.starter.Boot(ctx, v, t)
 	}
-	in, reason := d.restore(ctx, v, policy, t)
+	in, reason := d.restore(ctx, v, way, t)
 	if in != nil {
 		return in, nil
 	}
@@ -145,11 +144,11 @@ func (d *Daemon) start(ctx context.Context, v thaw.Version, policy thaw.Policy, 
 }
 
 // restore makes an instance out of v's snapshot, or says why it cannot.
-func (d *Daemon) restore(ctx context.Context, v thaw.Version, policy thaw.Policy, t *instance.Timeline) (*instance.Instance, string) {
+func (d *Daemon) restore(ctx context.Context, v thaw.Version, way instance.Way, t *instance.Timeline) (*instance.Instance, string) {
 	if v.Snapshot == "" {
 		return nil, "the version has no snapshot: " + v.Problem
 	}
-	in, err := d.starter.Restore(ctx, v, policy, t)
+	in, err := d.starter.Restore(ctx, v, way, t)
 	if err == nil {
 		return in, ""
 	}

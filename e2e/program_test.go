@@ -133,9 +133,9 @@ func testKill(t *testing.T, p *program) {
 		_, _ = p.Deploy(ctx, "probe", thaw.Settings{}, r, func(thaw.DeployEvent) {})
 	}()
 	var pids []int
-	eventually(t, "three VMs", func() bool {
+	eventually(t, "VMs that are idle, busy, waiting and booting", func() bool {
 		pids = vmms(t, p.cmd.Process.Pid)
-		return len(pids) >= 3
+		return len(pids) >= 4
 	})
 	time.Sleep(time.Second) // into the boot
 	if err := p.cmd.Process.Kill(); err != nil {

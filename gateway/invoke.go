@@ -76,6 +76,9 @@ func readInvoke(w http.ResponseWriter, r *http.Request) (thaw.InvokeRequest, err
 	if request.Cold, err = parseBool(r.Header, api.HeaderCold); err != nil {
 		return request, err
 	}
+	if request.OnDemand, err = parseBool(r.Header, api.HeaderOnDemand); err != nil {
+		return request, err
+	}
 	if request.Discard, err = parseBool(r.Header, api.HeaderDiscard); err != nil {
 		return request, err
 	}

@@ -26,6 +26,8 @@ type Instance struct {
 	// Reason says why Start or Policy is not what was asked for.
 	Reason  string
 	Created time.Time
+	// Prestarted says that its VMM was waiting for it.
+	Prestarted bool
 
 	vm       *qemu.VM
 	conn     *agent.Conn

@@ -28,6 +28,7 @@ import (
 // concurrently.
 type Starter struct {
 	Driver    *qemu.Driver
+	VMMs      *Prestarted
 	Snapshots *snapshot.Store
 	Images    *image.Store
 	Limits    workingset.Limits
@@ -152,21 +153,28 @@ func (s *Starter) logger(in *Instance) func(agent.Log) {
 	}
 }
 
-// Restore makes an instance of v out of its snapshot by policy. Besides the
+// Way is how to restore.
+type Way struct {
+	Policy thaw.Policy
+	// OnDemand has a VMM started for it, though one may be waiting.
+	OnDemand bool
+}
+
+// Restore makes an instance of v out of its snapshot by way. Besides the
 // errors of Boot, it returns one that wraps [snapshot.ErrCorrupt] or
 // [snapshot.ErrStale] when the snapshot cannot be used.
-func (s *Starter) Restore(ctx context.Context, v thaw.Version, policy thaw.Policy, t *Timeline) (*Instance, error) {
-	in := s.newInstance(v, thaw.StartCold, policy)
+func (s *Starter) Restore(ctx context.Context, v thaw.Version, way Way, t *Timeline) (*Instance, error) {
+	in := s.newInstance(v, thaw.StartCold, way.Policy)
 	ctx, cancel := context.WithTimeoutCause(ctx, s.RestoreTimeout, errRestoreTimeout)
 	defer cancel()
-	if err := s.restore(ctx, in, t); err != nil {
+	if err := s.restore(ctx, in, way, t); err != nil {
 		return nil, in.abandon(err)
 	}
 	return in, nil
 }
 
-func (s *Starter) restore(ctx context.Context, in *Instance, t *Timeline) error {
-	set, err := s.gather(ctx, in, t)
+func (s *Starter) restore(ctx context.Context, in *Instance, way Way, t *Timeline) error {
+	set, err := s.gather(ctx, in, way, t)
 	if err != nil {
 		return err
 	}
@@ -187,7 +195,7 @@ func (s *Starter) restore(ctx context.Context, in *Instance, t *Timeline) error 
 
 // gather does side by side what needs nothing of each other: starting a VMM,
 // verifying the snapshot, reading the working set.
-func (s *Starter) gather(ctx context.Context, in *Instance, t *Timeline) (set *workingset.File, err error) {
+func (s *Starter) gather(ctx context.Context, in *Instance, way Way, t *Timeline) (set *workingset.File, err error) {
 	g, err := s.guest(in.Version)
 	if err != nil {
 		return nil, err
@@ -198,7 +206,7 @@ func (s *Starter) gather(ctx context.Context, in *Instance, t *Timeline) (set *w
 	}
 	var work errgroup.Group
 	work.Go(func() error {
-		return t.Phase(thaw.PhaseVMM, func() (err error) { in.vm, err = s.Driver.Restore(ctx, g); return err })
+		return t.Phase(thaw.PhaseVMM, func() error { return s.takeVMM(ctx, in, g, way) })
 	})
 	work.Go(func() error {
 		return t.Phase(thaw.PhasePlan, func() error { return s.open(ctx, in, m.ID) })
@@ -210,6 +218,25 @@ func (s *Starter) gather(ctx context.Context, in *Instance, t *Timeline) (set *w
 	}
 	err = work.Wait()
 	return set, err
+}
+
+// takeVMM gets a VMM that waits for a snapshot and gives it the guest's disks. One
+// that was waiting may have died unseen: then another is started.
+func (s *Starter) takeVMM(ctx context.Context, in *Instance, g vmm.Guest, way Way) (err error) {
+	if !way.OnDemand {
+		in.vm = s.VMMs.Take(g.MemoryBytes)
+	}
+	if in.vm != nil {
+		if err := in.vm.AttachDisks(ctx, g.Disks); err == nil {
+			in.Prestarted = true
+			return nil
+		}
+		in.vm.Close()
+	}
+	if in.vm, err = s.Driver.Prestart(ctx, g.MemoryBytes, disksPerGuest); err != nil {
+		return err
+	}
+	return in.vm.AttachDisks(ctx, g.Disks)
 }
 
 // open verifies the snapshot for this machine.

@@ -15,11 +15,12 @@ func startEngine(ctx context.Context, f serveFlags, logger *slog.Logger) (engine
 		IdleTimeout:    f.idle,
 		MaxInstances:   f.maxInstances,
 		MaxPerFunction: f.maxPerFunction,
+		Prestarted:     f.prestarted,
 		Accelerator:    f.accelerator,
 		Logger:         logger,
 	})
 	if err != nil {
 		return engine{}, err
 	}
-	return engine{invoker: d, deployer: d, catalog: d, monitor: d, accelerator: d.Accelerator, close: d.Close}, nil
+	return engine{invoker: d, deployer: d, catalog: d, monitor: d, accelerator: d.Accelerator, prestarted: d.Prestarted, close: d.Close}, nil
 }

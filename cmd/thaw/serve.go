@@ -28,12 +28,15 @@ const (
 	// closeTime how long VMs may take to end after that.
 	drainTime = 30 * time.Second
 	closeTime = 20 * time.Second
+	// maxPrestarted bounds the memory that is held for nothing yet.
+	maxPrestarted = 64
 )
 
 type serveFlags struct {
 	listen, state, images        string
 	idle                         time.Duration
 	maxInstances, maxPerFunction int
+	prestarted                   int
 	accelerator                  string
 }
 
@@ -45,6 +48,9 @@ type engine struct {
 	monitor  gateway.Monitor
 	// accelerator says in one line for people what runs the guests.
 	accelerator func() string
+	// prestarted counts the VMMs that wait for a restore, and says whether none
+	// is missing.
+	prestarted func() (n int, full bool)
 	// close ends every VM.
 	close func(context.Context) error
 }
@@ -85,6 +91,7 @@ VMs, so listen on a loopback address unless something else guards the way.`,
 	flags.DurationVar(&f.idle, "idle-timeout", daemon.DefaultIdleTimeout, "how long a VM waits for the next invocation, 0 for not at all")
 	flags.IntVar(&f.maxInstances, "max-instances", daemon.DefaultMaxInstances, "most VMs at once")
 	flags.IntVar(&f.maxPerFunction, "max-per-function", daemon.DefaultMaxPerFunction, "most VMs at once of one function")
+	flags.IntVar(&f.prestarted, "prestarted", daemon.DefaultPrestarted, "VMMs kept waiting for a restore, of each memory size in use, about 30 MiB each")
 	flags.StringVar(&f.accelerator, "accel", "auto", "what runs the guests: auto, kvm or tcg")
 	completeWords(cmd, "accel", accelerators()...)
 	return cmd
@@ -151,7 +158,8 @@ func newHandler(e engine, f serveFlags, logger *slog.Logger) http.Handler {
 		Monitor:  e.monitor,
 		Logger:   logger,
 		Info: func() api.Info {
-			return api.Info{Version: buildVersion(), Accelerator: e.accelerator(), PID: os.Getpid(), StateDir: f.state, Started: started}
+			n, full := e.prestarted()
+			return api.Info{Version: buildVersion(), Accelerator: e.accelerator(), PID: os.Getpid(), StateDir: f.state, Prestarted: n, PrestartedFull: full, Started: started}
 		},
 	})
 }

@@ -42,6 +42,7 @@ const (
 	HeaderPolicy       = "Thaw-Policy"
 	HeaderCold         = "Thaw-Cold"
 	HeaderDiscard      = "Thaw-Discard"
+	HeaderOnDemand     = "Thaw-On-Demand"
 	HeaderStart        = "Thaw-Start"
 	HeaderInstance     = "Thaw-Instance"
 	HeaderServerTiming = "Server-Timing"
@@ -118,9 +119,13 @@ type Logs struct {
 
 // Info describes a running daemon.
 type Info struct {
-	Version     string    `json:"version"`
-	Accelerator string    `json:"accelerator"`
-	PID         int       `json:"pid"`
-	StateDir    string    `json:"state_dir"`
-	Started     time.Time `json:"started"`
+	Version     string `json:"version"`
+	Accelerator string `json:"accelerator"`
+	PID         int    `json:"pid"`
+	StateDir    string `json:"state_dir"`
+	// Prestarted VMMs wait for a restore; PrestartedFull says that none is missing
+	// or being started.
+	Prestarted     int       `json:"prestarted"`
+	PrestartedFull bool      `json:"prestarted_full"`
+	Started        time.Time `json:"started"`
 }

@@ -69,8 +69,10 @@ type options struct {
 	// kernel and initramfs are unset when a snapshot is to be loaded, which
 	// brings them along in memory.
 	kernel, initramfs *os.File
-	disks             []*os.File
-	qmp, channel      *os.File
+	// disks are the disk images; of a machine that is to load a snapshot only
+	// the number counts, and it gets them later.
+	disks        []*os.File
+	qmp, channel *os.File
 	// faults, when set, is an open /dev/userfaultfd for the process to keep.
 	faults *os.File
 }
@@ -93,7 +95,7 @@ func (o options) arguments(d *descriptors) []string {
 		"-device", "virtserialport,chardev=channel,name=" + PortName,
 	}
 	for i, f := range o.disks {
-		args = append(args, disk(d, i, f)...)
+		args = append(args, o.disk(d, i, f)...)
 	}
 	if o.incoming() {
 		return append(args, "-S", "-incoming", "defer")
@@ -110,16 +112,30 @@ func (o options) memoryBackend(d *descriptors) string {
 	return "memory-backend-memfd," + size + ",share=off"
 }
 
-// disk passes f as a descriptor set, which QEMU duplicates instead of opening
-// it again: the file's own permissions do not matter.
-func disk(d *descriptors, i int, f *os.File) []string {
-	fd, set, name := d.add(f), i+1, fmt.Sprintf("disk%d", i)
-	return []string{
-		"-add-fd", fmt.Sprintf("fd=%d,set=%d", fd, set),
-		"-blockdev", fmt.Sprintf("driver=raw,node-name=%s,read-only=on,file.driver=file,file.filename=/dev/fdset/%d,file.locking=off", name, set),
-		"-device", "virtio-blk-pci,drive=" + name,
+// disk is the device for disk i. Its image f is passed as a descriptor set, which
+// QEMU duplicates instead of opening it again: the file's own permissions do not
+// matter.
+func (o options) disk(d *descriptors, i int, f *os.File) []string {
+	device := []string{"-device", "virtio-blk-pci,drive=" + diskNode(i)}
+	if o.incoming() {
+		return append([]string{
+			"-blockdev", fmt.Sprintf("driver=null-co,node-name=%s,size=%d,read-zeroes=on", stubNode(i), stubBytes),
+			"-blockdev", fmt.Sprintf("driver=raw,node-name=%s,read-only=on,file=%s", diskNode(i), stubNode(i)),
+		}, device...)
 	}
+	fd, set := d.add(f), i+1
+	return append([]string{
+		"-add-fd", fmt.Sprintf("fd=%d,set=%d", fd, set),
+		"-blockdev", fmt.Sprintf("driver=raw,node-name=%s,read-only=on,file.driver=file,file.filename=/dev/fdset/%d,file.locking=off", diskNode(i), set),
+	}, device...)
 }
+
+// stubBytes is the size of the disk that stands in until the real one is known.
+const stubBytes = 1 << 20
+
+func diskNode(i int) string { return fmt.Sprintf("disk%d", i) }
+func stubNode(i int) string { return fmt.Sprintf("stub%d", i) }
+func fileNode(i int) string { return fmt.Sprintf("file%d", i) }
 
 // kernelArguments is the guest kernel's command line.
 func (o options) kernelArguments() string {
@@ -154,19 +170,17 @@ type guestFiles struct {
 	disks             []*os.File
 }
 
-func openGuest(g vmm.Guest, boot bool) (f guestFiles, err error) {
+func openGuest(g vmm.Guest) (f guestFiles, err error) {
 	defer func() {
 		if err != nil {
 			f.close()
 		}
 	}()
-	if boot {
-		if f.kernel, err = os.Open(g.Kernel); err != nil {
-			return f, fmt.Errorf("open the guest kernel: %w", err)
-		}
-		if f.initramfs, err = os.Open(g.Initramfs); err != nil {
-			return f, fmt.Errorf("open the initramfs: %w", err)
-		}
+	if f.kernel, err = os.Open(g.Kernel); err != nil {
+		return f, fmt.Errorf("open the guest kernel: %w", err)
+	}
+	if f.initramfs, err = os.Open(g.Initramfs); err != nil {
+		return f, fmt.Errorf("open the initramfs: %w", err)
 	}
 	for _, name := range g.Disks {
 		disk, err := os.Open(name)

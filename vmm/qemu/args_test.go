@@ -1,6 +1,7 @@
 package qemu
 
 import (
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -18,7 +19,13 @@ func TestArguments(t *testing.T) {
 		return f
 	}
 	memory, kernel, initramfs, disks := file(), file(), file(), []*os.File{file(), file()}
-	common := func(accel, cpu, backend string, qmp, channel, disk0, disk1 string) string {
+	realDisk := func(i int, fd string) string {
+		return fmt.Sprintf("-add-fd fd=%s,set=%d -blockdev driver=raw,node-name=disk%d,read-only=on,file.driver=file,file.filename=/dev/fdset/%d,file.locking=off -device virtio-blk-pci,drive=disk%d", fd, i+1, i, i+1, i)
+	}
+	stub := func(i int) string {
+		return fmt.Sprintf("-blockdev driver=null-co,node-name=stub%d,size=1048576,read-zeroes=on -blockdev driver=raw,node-name=disk%d,read-only=on,file=stub%d -device virtio-blk-pci,drive=disk%d", i, i, i, i)
+	}
+	common := func(accel, cpu, backend string, qmp, channel string, disks ...string) string {
 		return `-nodefaults -no-user-config -display none -no-reboot
 -sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny
 -M microvm,acpi=on,pcie=on,isa-serial=on,rtc=off,auto-kernel-cmdline=off,dump-guest-core=off,memory-backend=mem
@@ -28,12 +35,7 @@ func TestArguments(t *testing.T) {
 -chardev stdio,id=console,signal=off -serial chardev:console
 -device virtio-serial-pci,id=serial,max_ports=2
 -chardev socket,id=channel,fd=` + channel + ` -device virtserialport,chardev=channel,name=thaw
--add-fd fd=` + disk0 + `,set=1
--blockdev driver=raw,node-name=disk0,read-only=on,file.driver=file,file.filename=/dev/fdset/1,file.locking=off
--device virtio-blk-pci,drive=disk0
--add-fd fd=` + disk1 + `,set=2
--blockdev driver=raw,node-name=disk1,read-only=on,file.driver=file,file.filename=/dev/fdset/2,file.locking=off
--device virtio-blk-pci,drive=disk1
+` + strings.Join(disks, " ") + `
 -S`
 	}
 	kernelArgs := "console=ttyS0 quiet loglevel=4 rdinit=/init random.trust_cpu=on 8250.nr_uarts=1 cryptomgr.notests no_timer_check i8042.noaux " +
@@ -46,20 +48,20 @@ func TestArguments(t *testing.T) {
 	}{
 		"BootTCG": {
 			options{accel: TCG, tscKHz: 2_250_000, memoryBytes: 256 << 20, kernel: kernel, initramfs: initramfs, disks: disks},
-			common("tcg", "max", "memory-backend-memfd,id=mem,size=268435456,share=off", "3", "4", "5", "6") +
+			common("tcg", "max", "memory-backend-memfd,id=mem,size=268435456,share=off", "3", "4", realDisk(0, "5"), realDisk(1, "6")) +
 				" -kernel /dev/fd/7 -initrd /dev/fd/8 -append|" + kernelArgs + " tsc_early_khz=2250000 tsc=reliable",
 			6,
 		},
 		"BootForASnapshotKVM": {
 			options{accel: KVM, memoryBytes: 256 << 20, memory: memory, kernel: kernel, initramfs: initramfs, disks: disks},
-			common("kvm", "host", "memory-backend-file,id=mem,size=268435456,share=on,mem-path=/dev/fd/3", "4", "5", "6", "7") +
+			common("kvm", "host", "memory-backend-file,id=mem,size=268435456,share=on,mem-path=/dev/fd/3", "4", "5", realDisk(0, "6"), realDisk(1, "7")) +
 				" -kernel /dev/fd/8 -initrd /dev/fd/9 -append|" + kernelArgs,
 			7,
 		},
-		"Restore": {
+		"Prestart": {
 			options{accel: TCG, memoryBytes: 256 << 20, disks: disks},
-			common("tcg", "max", "memory-backend-memfd,id=mem,size=268435456,share=off", "3", "4", "5", "6") + " -incoming defer",
-			4,
+			common("tcg", "max", "memory-backend-memfd,id=mem,size=268435456,share=off", "3", "4", stub(0), stub(1)) + " -incoming defer",
+			2,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

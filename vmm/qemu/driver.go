@@ -111,7 +111,7 @@ func (d *Driver) Machine(ctx context.Context) (thaw.Machine, error) {
 // becomes its memory, of g.MemoryBytes: SaveState needs that. The file's owner
 // changes to the process's user, who opens it again.
 func (d *Driver) Boot(ctx context.Context, g vmm.Guest, memory *os.File) (*VM, error) {
-	files, err := openGuest(g, true)
+	files, err := openGuest(g)
 	if err != nil {
 		return nil, err
 	}
@@ -122,15 +122,11 @@ func (d *Driver) Boot(ctx context.Context, g vmm.Guest, memory *os.File) (*VM, e
 	})
 }
 
-// Restore starts a machine that waits for LoadState. Its memory, whose place
-// [VM.GuestMemory] tells, is private and empty.
-func (d *Driver) Restore(ctx context.Context, g vmm.Guest) (*VM, error) {
-	files, err := openGuest(g, false)
-	if err != nil {
-		return nil, err
-	}
-	defer files.close()
-	o := options{accel: d.accel, memoryBytes: g.MemoryBytes, disks: files.disks}
+// Prestart starts a machine that waits for LoadState, with memory bytes of
+// memory, whose place [VM.GuestMemory] tells and which is private and empty, and
+// with stubs for disks, to be replaced with [VM.AttachDisks].
+func (d *Driver) Prestart(ctx context.Context, memory int64, disks int) (_ *VM, err error) {
+	o := options{accel: d.accel, memoryBytes: memory, disks: make([]*os.File, disks)}
 	// The process has no privileges to open it, nor to do without.
 	if o.faults, err = os.OpenFile("/dev/userfaultfd", os.O_RDWR, 0); err == nil {
 		defer o.faults.Close()

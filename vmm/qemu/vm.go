@@ -129,6 +129,40 @@ func (vm *VM) GiveFD(ctx context.Context, f *os.File) (int, error) {
 	return reply.FD, nil
 }
 
+// AttachDisks replaces the stubs of a machine made by Prestart with disk images,
+// in the order the guest sees them.
+func (vm *VM) AttachDisks(ctx context.Context, images []string) error {
+	for i, name := range images {
+		if err := vm.attachDisk(ctx, i, name); err != nil {
+			return fmt.Errorf("attach disk %d: %w", i, err)
+		}
+	}
+	return nil
+}
+
+func (vm *VM) attachDisk(ctx context.Context, i int, name string) error {
+	f, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	set := i + 1
+	for _, c := range []command{
+		{Execute: "add-fd", Arguments: object{"fdset-id": set}, file: f},
+		{Execute: "blockdev-add", Arguments: object{
+			"driver": "file", "node-name": fileNode(i), "filename": fmt.Sprintf("/dev/fdset/%d", set), "read-only": true, "locking": "off",
+		}},
+		{Execute: "blockdev-reopen", Arguments: object{"options": []object{
+			{"driver": "raw", "node-name": diskNode(i), "read-only": true, "file": fileNode(i)},
+		}}},
+	} {
+		if err := vm.qmp.execute(ctx, c, nil); err != nil {
+			return vm.check(ctx, err)
+		}
+	}
+	return nil
+}
+
 // Cont lets the virtual CPU run.
 func (vm *VM) Cont(ctx context.Context) error {
 	return vm.check(ctx, vm.qmp.execute(ctx, command{Execute: "cont"}, nil))
