@@ -7,12 +7,12 @@ import (
 	mathrand "math/rand/v2"
 	"os"
 	"os/exec"
-	"os/user"
 	"regexp"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
+
+	"golang.org/x/sys/unix"
 
 	"thaw"
 	"thaw/vmm"
@@ -167,17 +167,14 @@ func (d *Driver) groups() []uint32 {
 	return nil
 }
 
-// kvmGroup is the group of /dev/kvm, if there is one.
+// kvmGroup is the group that /dev/kvm belongs to, if there is one: the process
+// has no other right to it. root's group is not given away.
 func kvmGroup() []uint32 {
-	g, err := user.LookupGroup("kvm")
-	if err != nil {
+	var st unix.Stat_t
+	if unix.Stat("/dev/kvm", &st) != nil || st.Gid == 0 {
 		return nil
 	}
-	id, err := strconv.ParseUint(g.Gid, 10, 32)
-	if err != nil {
-		return nil
-	}
-	return []uint32{uint32(id)}
+	return []uint32{st.Gid}
 }
 
 // hostCPU is the processor's name.
