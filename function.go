@@ -78,7 +78,7 @@ func CheckName(name string) error {
 		return Errorf(CodeInvalid, "function name is %d bytes long: use at most %d", len(name), MaxNameLen)
 	}
 	if !nameRule.MatchString(name) {
-		return Errorf(CodeInvalid, "function name %q is not valid: use letters, digits, - and _, beginning and ending with a letter or digit", name)
+		return Errorf(CodeInvalid, "function name %q is not valid: use a to z, A to Z, digits, - and _, beginning and ending with a letter or digit", name)
 	}
 	return nil
 }

@@ -30,9 +30,16 @@ const maxErrorType = 256
 // module, an exception at import, an exit. Its code is [thaw.CodeFunction].
 type InitError struct{ thaw.FunctionError }
 
-// Error returns the error's type and message.
+// maxTrace bounds the lines of a trace in an error's text.
+const maxTrace = 40
+
+// Error returns the error's type and message, and the trace on lines of its own.
 func (e *InitError) Error() string {
-	return fmt.Sprintf("function failed to start: %s: %s", e.Type, e.Message)
+	text := fmt.Sprintf("function failed to start: %s: %s", e.Type, e.Message)
+	for _, part := range e.Trace[max(0, len(e.Trace)-maxTrace):] {
+		text += "\n" + strings.TrimRight(part, "\n")
+	}
+	return text
 }
 
 // Function is what [Conn.Init] starts. All of it ends up in the environment of

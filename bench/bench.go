@@ -5,6 +5,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -313,10 +314,19 @@ func environment(ctx context.Context, c *client.Client, d thaw.Description, o Op
 	if o.ReadaheadKiB == 0 {
 		return func() {}, e, nil
 	}
-	e.ReadaheadDuring = o.ReadaheadKiB
-	before := e.ReadaheadBefore
-	return func() { _ = disk.Set(before) }, e, disk.Set(o.ReadaheadKiB)
+	held, err := disk.Hold(o.ReadaheadKiB, lockFolder)
+	if errors.Is(err, pagecache.ErrHeld) {
+		return nil, e, thaw.Errorf(thaw.CodeConflict, "another benchmark runs on this disk: wait for its end")
+	}
+	if err != nil {
+		return nil, e, err
+	}
+	e.ReadaheadBefore, e.ReadaheadDuring = held.Before(), o.ReadaheadKiB
+	return func() { _ = held.Release() }, e, nil
 }
+
+// lockFolder is where benchmarks of one machine find each other (FHS 3.0, 3.15.2).
+const lockFolder = "/run/lock"
 
 func kernel() string {
 	var u unix.Utsname

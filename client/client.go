@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"syscall"
 	"time"
 
 	"thaw"
@@ -189,6 +190,9 @@ func (c *Client) failed(ctx context.Context, err error) error {
 	// An error that the body of the request ended with is the caller's own.
 	if e, ok := errors.AsType[*thaw.Error](err); ok {
 		return e
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
+		return c.lost(ctx, err) // it was there
 	}
 	return thaw.Errorf(thaw.CodeUnavailable, "%w from a thaw daemon at %s (%w): start one with `thaw serve`, or name another with --addr or THAW_ADDR", ErrUnreachable, c.base, err)
 }

@@ -173,6 +173,9 @@ func (d *Daemon) sweep() error {
 	if err != nil {
 		return err
 	}
+	if len(versions) == 0 {
+		return nil // perhaps the registry was lost, and a copy comes back
+	}
 	used := map[string]bool{}
 	for _, v := range versions {
 		used[v.Snapshot] = true

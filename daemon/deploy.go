@@ -29,7 +29,12 @@ func (d *Daemon) Deploy(ctx context.Context, name string, s thaw.Settings, code 
 	}
 	defer d.deploys.unlock(name)
 	defer d.prune() // of the version before, or of what failed
-	return d.deploy(ctx, name, s, code, &progress{events: events})
+	if v, err = d.deploy(ctx, name, s, code, &progress{events: events}); err != nil {
+		if _, e := d.registry.Get(name); thaw.CodeOf(e) == thaw.CodeNotFound {
+			err = errors.Join(err, d.logs.remove(name)) // nobody could ask for them
+		}
+	}
+	return v, err
 }
 
 // deploy runs the steps, during which no image is pruned.
@@ -91,6 +96,9 @@ func (d *Daemon) makeSnapshot(ctx context.Context, v *thaw.Version, p *progress)
 
 // snapshot takes one, of few at a time: a guest that boots is a core at work.
 func (d *Daemon) snapshot(ctx context.Context, v thaw.Version, p *progress) (thaw.Manifest, error) {
+	if len(d.booting) == cap(d.booting) {
+		p.say("waiting for others that boot")
+	}
 	select {
 	case d.booting <- struct{}{}:
 		defer func() { <-d.booting }()

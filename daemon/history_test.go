@@ -93,8 +93,9 @@ func TestHistoryAtOnce(t *testing.T) {
 		})
 	}
 	work.Wait()
-	if len(h.of("f0")) != historyPerFunction || len(h.byID) != 2*historyPerFunction {
-		t.Errorf("%d invocations and %d ids are remembered", len(h.of("f0")), len(h.byID))
+	f0, f1 := len(h.of("f0")), len(h.of("f1")) // how late f0 was forgotten, nobody knows
+	if f0 > historyPerFunction || f1 != historyPerFunction || len(h.byID) != f0+f1 {
+		t.Errorf("%d and %d invocations and %d ids are remembered", f0, f1, len(h.byID))
 	}
 }
 

@@ -95,17 +95,17 @@ func (c *call) run(ctx context.Context, r thaw.InvokeRequest) (reply []byte, err
 	}
 	usage.Fill(&c.record)
 	c.record.FunctionError = result.FunctionError
-	c.learn(in)
+	c.learn(in, result.Finished)
 	keep = !result.Finished && !r.Discard
 	return result.Payload, nil
 }
 
 // learn ends a recording with the invocation that it was for and publishes it
-// in the background, unless the function failed: what a failure touches is not
-// what the next invocation needs.
-func (c *call) learn(in *instance.Instance) {
+// in the background, unless the runtime has ended with it: what a timeout or an
+// exit touches is not what the next invocation needs.
+func (c *call) learn(in *instance.Instance, finished bool) {
 	m, set, ok := in.StopRecording()
-	if !ok || c.record.FunctionError != "" {
+	if !ok || finished {
 		return
 	}
 	c.record.PagesRecorded = int64(len(set.Touches))
@@ -164,8 +164,10 @@ func (d *Daemon) giveUp(v thaw.Version, reason error) {
 	var err error
 	switch {
 	case errors.Is(reason, snapshot.ErrCorrupt):
+		d.log.Warn("snapshot goes to quarantine", "function", v.Function, "version", v.Number, "snapshot", v.Snapshot, "reason", reason)
 		err = d.snapshots.Quarantine(v.Snapshot, reason)
 	case errors.Is(reason, snapshot.ErrStale):
+		d.log.Warn("snapshot is removed", "function", v.Function, "version", v.Number, "snapshot", v.Snapshot, "reason", reason)
 		err = d.snapshots.Remove(v.Snapshot)
 	default:
 		return

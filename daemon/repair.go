@@ -28,7 +28,6 @@ func (d *Daemon) verifySnapshots() {
 		if err == nil || d.ctx.Err() != nil {
 			continue
 		}
-		d.log.Error("snapshot is bad", "function", v.Function, "version", v.Number, "snapshot", v.Snapshot, "error", err)
 		d.giveUp(v, err)
 		if errors.Is(err, snapshot.ErrCorrupt) || errors.Is(err, snapshot.ErrStale) {
 			d.rebuild(v)

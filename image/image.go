@@ -204,7 +204,7 @@ type Files struct {
 var keyRule = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
 // Files returns where the images with the given keys are, or a
-// [thaw.CodeNotFound] error that names the first one that is gone.
+// [thaw.CodeUnavailable] error that names the first one that is gone.
 func (s *Store) Files(im thaw.Images) (Files, error) {
 	f := Files{
 		Kernel:    filepath.Join(s.path(kindKernel, im.Kernel), vmlinuxName),
@@ -219,10 +219,10 @@ func (s *Store) Files(im thaw.Images) (Files, error) {
 		{"code disk", im.Code, f.Code},
 	} {
 		if !keyRule.MatchString(c.key) {
-			return Files{}, thaw.Errorf(thaw.CodeNotFound, "the %s has no valid key %q: deploy the function again", c.what, c.key)
+			return Files{}, thaw.Errorf(thaw.CodeUnavailable, "the %s has no valid key %q: deploy the function again", c.what, c.key)
 		}
 		if _, err := os.Stat(c.path); err != nil {
-			return Files{}, thaw.Errorf(thaw.CodeNotFound, "the %s is gone: deploy the function again: %w", c.what, err)
+			return Files{}, thaw.Errorf(thaw.CodeUnavailable, "the %s is gone (%w): deploy the function again", c.what, err)
 		}
 	}
 	return f, nil

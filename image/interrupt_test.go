@@ -70,7 +70,7 @@ func TestInterrupted(t *testing.T) {
 			t.Errorf("%s was downloaded again", name)
 		}
 	}
-	if _, err := s.Files(thaw.Images{}); thaw.CodeOf(err) != thaw.CodeNotFound {
+	if _, err := s.Files(thaw.Images{}); thaw.CodeOf(err) != thaw.CodeUnavailable {
 		t.Errorf("Files = %v", err)
 	}
 }

@@ -251,7 +251,7 @@ func TestBootstrapChange(t *testing.T) {
 	if b.Kernel != old.Kernel || b.Initramfs != old.Initramfs {
 		t.Error("another bootstrap gave another kernel or initramfs")
 	}
-	if got, err := s.Files(b.Images(b.Root.Key)); thaw.CodeOf(err) != thaw.CodeNotFound || !strings.Contains(fmt.Sprint(err), "code disk") {
+	if got, err := s.Files(b.Images(b.Root.Key)); thaw.CodeOf(err) != thaw.CodeUnavailable || !strings.Contains(fmt.Sprint(err), "code disk") {
 		t.Errorf("Files without a code disk: %+v, %v", got, err)
 	}
 }

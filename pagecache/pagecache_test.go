@@ -2,8 +2,10 @@ package pagecache_test
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 
 	"thaw/pagecache"
@@ -69,11 +71,38 @@ func TestReadaheadIsPutBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	dir := t.TempDir()
+	want := func(what string, kib int) {
+		t.Helper()
+		if now, err := r.Get(); err != nil || now != kib {
+			t.Errorf("%s: %d KiB, %v, want %d", what, now, err, kib)
+		}
+	}
 	// The same value: other tests use the disk.
-	if err := r.Set(old); err != nil {
+	h, err := r.Hold(old, dir)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if now, err := r.Get(); err != nil || now != old {
-		t.Errorf("Get = %d, %v, want %d", now, err, old)
+	if _, err := r.Hold(old, dir); !errors.Is(err, pagecache.ErrHeld) {
+		t.Errorf("a second Hold = %v, want ErrHeld", err)
+	}
+	if err := h.Release(); err != nil {
+		t.Fatal(err)
+	}
+	want("after Release", old)
+	// What a killed process leaves.
+	files, err := filepath.Glob(filepath.Join(dir, "thaw-readahead-*"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("files %v, %v", files, err)
+	}
+	if err := os.WriteFile(files[0], []byte(strconv.Itoa(old)+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Recover(dir); err != nil {
+		t.Fatal(err)
+	}
+	want("after Recover", old)
+	if info, err := os.Stat(files[0]); err != nil || info.Size() != 0 {
+		t.Errorf("after Recover the file is %d bytes long, %v", info.Size(), err)
 	}
 }

@@ -76,11 +76,14 @@ func prepare(tx *bbolt.Tx) error {
 // be written to.
 func inspect(path string) error {
 	info, err := os.Stat(path)
-	if errors.Is(err, os.ErrNotExist) || err == nil && info.Size() == 0 {
+	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return err
+	}
+	if info.Size() == 0 {
+		return errors.New("the file is empty")
 	}
 	return recovered(func() error {
 		bolt, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: lockTimeout, ReadOnly: true})

@@ -2,6 +2,9 @@ package guest
 
 import (
 	"fmt"
+	"os"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -14,13 +17,14 @@ import (
 // Two goroutines are its own: the API server's and the one that waits for the
 // runtime. Requests of the runtime come in on the server's.
 type function struct {
-	init    wire.Init
-	session uint64 // of Init
-	link    *link
-	logs    *logs
-	proc    *process
-	api     *api
-	done    sync.WaitGroup
+	oomKills int64 // of the guest's kernel when it started
+	init     wire.Init
+	session  uint64 // of Init
+	link     *link
+	logs     *logs
+	proc     *process
+	api      *api
+	done     sync.WaitGroup
 
 	work     chan *invocation // has room for the one
 	restored chan struct{}    // closed by release
@@ -45,7 +49,7 @@ type invocation struct {
 // start begins the function's init. Its end is reported in the session.
 func start(cfg Config, l *link, session uint64, m wire.Init) (*function, error) {
 	f := &function{
-		init: m, session: session, link: l,
+		init: m, session: session, link: l, oomKills: oomKills(),
 		work: make(chan *invocation, 1), restored: make(chan struct{}),
 	}
 	logs, output, err := newLogs(f.logLine)
@@ -175,6 +179,9 @@ func (f *function) fail(fe thaw.FunctionError) {
 // watch waits for the end of the runtime.
 func (f *function) watch() {
 	text := describeExit(f.proc.wait())
+	if oomKills() > f.oomKills {
+		text += fmt.Sprintf(": the guest ran out of its %d MiB of memory", f.init.MemoryMiB)
+	}
 	f.logs.drain()
 	f.end(func(inv *invocation) thaw.FunctionError {
 		switch {
@@ -186,6 +193,18 @@ func (f *function) watch() {
 		}
 		return thaw.FunctionError{Type: thaw.ErrorTypeExit, Message: withID(inv, text)}
 	})
+}
+
+// oomKills is how many processes the kernel has killed for want of memory
+// (proc(5), /proc/vmstat).
+func oomKills() (n int64) {
+	b, _ := os.ReadFile("/proc/vmstat") // 0 where there is none
+	for line := range strings.Lines(string(b)) {
+		if value, ok := strings.CutPrefix(line, "oom_kill "); ok {
+			n, _ = strconv.ParseInt(strings.TrimSpace(value), 10, 64) // the kernel's own
+		}
+	}
+	return n
 }
 
 func withID(inv *invocation, text string) string {

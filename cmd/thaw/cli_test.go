@@ -149,7 +149,7 @@ func TestInvokeOutputs(t *testing.T) {
 		{"standard input", `{"x": null}`, []string{"-"}, outcome{0, `{"x": null}`, ""}},
 		{"function error", "", []string{"-d", `"raise"`}, outcome{1, `{"errorType":"ValueError","errorMessage":"bad\nvalue"}`, "thaw: function hello failed: ValueError: bad | value\n"}},
 		{"throttled", "", []string{"-d", `"busy"`}, outcome{6, "", "thaw: all VMs are busy: try again\n"}},
-		{"dead VM", "", []string{"-d", `"die"`}, outcome{4, "", "thaw: the VM ended: last words: | Kernel panic | End\n"}},
+		{"dead VM", "", []string{"-d", `"die"`}, outcome{4, "", "thaw: the VM ended: last words:\nKernel panic\nEnd\n"}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -122,8 +122,17 @@ func invocationRows(all []thaw.Invocation) [][]string {
 	for _, i := range all {
 		rows = append(rows, []string{
 			i.ID, ago(i.Time), strconv.Itoa(i.Version), string(i.Start), string(i.Policy), duration(i.DurationMS),
-			count(i.Faults.Trapped), count(i.Faults.Major), count(i.PagesPrefetched), size(i.BytesRead), orDash(i.FunctionError),
+			count(i.Faults.Trapped), count(i.Faults.Major), count(i.PagesPrefetched), size(i.BytesRead), orDash(failure(i)),
 		})
 	}
 	return rows
+}
+
+// failure says in a few words why an invocation had no good reply.
+func failure(i thaw.Invocation) string {
+	const most = 40
+	if short := []rune(i.Error); len(short) > most {
+		return string(short[:most]) + "…"
+	}
+	return i.FunctionError + i.Error
 }

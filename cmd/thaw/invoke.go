@@ -187,5 +187,5 @@ func functionFailed(reply thaw.Reply) error {
 	if json.Unmarshal(reply.Payload, &e) == nil && e.Message != "" {
 		message = e.Message
 	}
-	return thaw.Errorf(thaw.CodeFunction, "function %s failed: %s: %s", reply.Function, reply.FunctionError, message)
+	return thaw.Errorf(thaw.CodeFunction, "function %s failed: %s: %s", reply.Function, reply.FunctionError, oneLine(message))
 }

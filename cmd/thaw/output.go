@@ -89,6 +89,16 @@ func printable(s string) string {
 	}, s)
 }
 
+// printableLines keeps the lines of a message, such as those of a stack trace or
+// of a console.
+func printableLines(s string) string {
+	lines := strings.Split(strings.TrimSpace(s), "\n")
+	for i, line := range lines {
+		lines[i] = printable(strings.TrimRight(line, "\r"))
+	}
+	return strings.Join(lines, "\n")
+}
+
 // oneLine puts a message of several lines, such as one with a console's last
 // words, on one.
 func oneLine(s string) string {

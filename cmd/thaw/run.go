@@ -39,7 +39,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	return a.finish(ctx, cmd, err)
 }
 
-// finish reports err, if any, in one line and returns the exit code. A command
+// finish reports err, if any, and returns the exit code. A command
 // line that cannot be understood gets a second line that says how it goes.
 func (a *app) finish(ctx context.Context, cmd *cobra.Command, err error) int {
 	if err == nil {
@@ -49,7 +49,7 @@ func (a *app) finish(ctx context.Context, cmd *cobra.Command, err error) int {
 		fmt.Fprintln(a.stderr, "thaw: interrupted")
 		return exitInterrupted
 	}
-	fmt.Fprintln(a.stderr, "thaw: "+oneLine(err.Error()))
+	fmt.Fprintln(a.stderr, "thaw: "+printableLines(err.Error()))
 	if !a.began {
 		fmt.Fprintf(a.stderr, "usage: %s\nsee: %s --help\n", cmd.UseLine(), cmd.CommandPath())
 		return exitInvalid

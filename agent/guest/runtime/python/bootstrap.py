@@ -334,7 +334,7 @@ def decode(body):
 
 def encode(reply):
     try:
-        return json.dumps(reply, ensure_ascii=False).encode()
+        return json.dumps(reply, ensure_ascii=False, allow_nan=False).encode()
     except (TypeError, ValueError, RecursionError) as e:
         raise Fault("Runtime.MarshalError", f"Unable to marshal response: {e}") from e
 
