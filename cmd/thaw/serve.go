@@ -107,6 +107,8 @@ func (f serveFlags) check() error {
 		return thaw.Errorf(thaw.CodeInvalid, "--max-instances and --max-per-function must be at least 1")
 	case f.idle < 0:
 		return thaw.Errorf(thaw.CodeInvalid, "--idle-timeout cannot be negative")
+	case f.prestarted < 0 || f.prestarted > maxPrestarted:
+		return thaw.Errorf(thaw.CodeInvalid, "--prestarted must be 0 to %d", maxPrestarted)
 	case f.state == "":
 		return thaw.Errorf(thaw.CodeInvalid, "--state must name a folder")
 	}
