@@ -114,7 +114,9 @@ func lesson(r bench.Report) string {
 	return fmt.Sprintf(`What you see: a boot takes %.1f s. The same function, restored from its memory snapshot with nothing in the
 page cache, answers in %.0f ms when the kernel fetches each page at its first touch (vanilla, %.0f major faults),
 and in %.0f ms when the %d pages it is known to need come in with one read (reap, %.0f faults left);
-%.0f ms if a VMM was waiting for it besides (reap+pool, which is what you get). Warm, it takes %.1f ms. Guests run by %s.`,
+%.0f ms if a VMM was waiting for it besides (reap+pool, which is what you get). Warm, it takes %.1f ms.
+
+Guests run by %s.`,
 		total(bench.KindBoot)/1e3, total(bench.KindVanilla), r.Median(bench.KindVanilla, bench.MajorFaults),
 		total(bench.KindReap), r.WorkingSetPages, f.FaultsLeft*float64(r.WorkingSetPages),
 		total(bench.KindReapPool),
