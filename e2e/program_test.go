@@ -109,7 +109,7 @@ func TestProgram(t *testing.T) {
 		t.Fatal(err)
 	}
 	hello(t, reply, thaw.StartCold, thaw.PolicyVanilla)
-	for _, pattern := range []string{"snapshots/draft-*", "../thaw-test/images/tmp-*"} {
+	for _, pattern := range []string{"snapshots/draft-*", "snapshots/*/.*"} {
 		if left, _ := filepath.Glob(filepath.Join(state, pattern)); len(left) > 0 {
 			t.Errorf("left by the kill: %v", left)
 		}
