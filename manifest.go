@@ -42,7 +42,10 @@ type Machine struct {
 	VMMVersion  string `json:"vmm_version"`
 	Accelerator string `json:"accelerator"`
 	CPUModel    string `json:"cpu_model"`
-	Kernel      string `json:"kernel"`
+	// HostCPU is the host's processor. Under TCG as well: the guest's clock is its
+	// time stamp counter.
+	HostCPU string `json:"host_cpu"`
+	Kernel  string `json:"kernel"`
 }
 
 // Images are the content keys of the images that a guest boots from.

@@ -181,10 +181,10 @@ func warmUp(ctx context.Context, c *client.Client, o Options) error {
 // cache, which is checked.
 func sample(ctx context.Context, c *client.Client, o Options, d thaw.Description, k Kind) (Sample, error) {
 	if k != KindWarm {
-		if err := chill(d); err != nil {
+		if err := settle(ctx, c, k); err != nil {
 			return Sample{}, err
 		}
-		if err := settle(ctx, c, k); err != nil {
+		if err := chill(d); err != nil { // last: nothing happens after the check
 			return Sample{}, err
 		}
 	}
@@ -297,7 +297,7 @@ func environment(ctx context.Context, c *client.Client, d thaw.Description, o Op
 	}
 	m := d.SnapshotInfo.Machine
 	e = Environment{
-		Time: time.Now().UTC(), Kernel: kernel(), CPU: cpu(), Cores: runtime.NumCPU(), Accelerator: info.Accelerator,
+		Time: time.Now().UTC(), Kernel: kernel(), CPU: m.HostCPU, Cores: runtime.NumCPU(), Accelerator: info.Accelerator,
 		VMM: m.VMM + " " + m.VMMVersion, Version: info.Version, MemoryMiB: d.MemoryBytes >> 20, LoadBefore: load(),
 	}
 	disk, err := pagecache.ReadaheadOf(d.SnapshotInfo.Folder)
@@ -328,22 +328,22 @@ func environment(ctx context.Context, c *client.Client, d thaw.Description, o Op
 // lockFolder is where benchmarks of one machine find each other (FHS 3.0, 3.15.2).
 const lockFolder = "/run/lock"
 
+// Recover puts back the readahead of the disk under folder if a benchmark was
+// killed before it could.
+func Recover(folder string) error {
+	disk, err := pagecache.ReadaheadOf(folder)
+	if err != nil {
+		return nil //nolint:nilerr // such a disk cannot have been changed either
+	}
+	return disk.Recover(lockFolder)
+}
+
 func kernel() string {
 	var u unix.Utsname
 	if unix.Uname(&u) != nil {
 		return ""
 	}
 	return unix.ByteSliceToString(u.Release[:])
-}
-
-func cpu() string {
-	b, _ := os.ReadFile("/proc/cpuinfo") // unknown is ""
-	for line := range strings.Lines(string(b)) {
-		if name, ok := strings.CutPrefix(line, "model name"); ok {
-			return strings.TrimSpace(strings.TrimLeft(name, "\t :"))
-		}
-	}
-	return ""
 }
 
 func load() string {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -82,10 +83,15 @@ func testReap(t *testing.T, s *site) {
 	if later.PagesPrefetched != first.PagesRecorded || later.PagesRecorded != 0 {
 		t.Errorf("a later restore prefetches the set and records nothing: %+v", later.Invocation)
 	}
-	// The paper reports 3 % (section 6.2), and so does the benchmark; on a machine
-	// that is busy with other tests the guest's kernel does more by the clock.
-	if max := first.PagesRecorded * 15 / 100; later.Faults.Trapped > max {
-		t.Errorf("%d of %d faults are left, want at most %d", later.Faults.Trapped, first.PagesRecorded, max)
+	// The same input: 3 % is what the paper reports (section 6.2). The median of
+	// five, as the guest's kernel works by the clock as well.
+	var left []int64
+	for range 5 {
+		left = append(left, s.cold(t, "probe", thaw.PolicyReap, helloEvent).Faults.Trapped)
+	}
+	slices.Sort(left)
+	if max := first.PagesRecorded * 3 / 100; left[2] > max {
+		t.Errorf("%d of %d faults are left, want at most %d in the median", left, first.PagesRecorded, max)
 	}
 }
 
@@ -280,7 +286,10 @@ func testRemove(t *testing.T, s *site) {
 	if err := s.Remove(t.Context(), "probe"); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the end of all VMs but the one that waits", func() bool { return len(vmms(t, os.Getpid())) <= 1 })
+	eventually(t, "the end of all VMs but those that wait", func() bool {
+		waiting, full := s.daemon.Prestarted()
+		return full && len(vmms(t, os.Getpid())) == waiting
+	})
 	if _, err := os.Stat(folder); !os.IsNotExist(err) {
 		t.Errorf("snapshot is still there: %v", err)
 	}

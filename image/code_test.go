@@ -329,7 +329,7 @@ func elfFile(t *testing.T, path string) []byte {
 	t.Helper()
 	b, err := os.ReadFile(path)
 	if err != nil {
-		t.Skipf("no program to look at: %v", err)
+		t.Fatalf("no program to look at: %v", err)
 	}
 	return b
 }

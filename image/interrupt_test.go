@@ -264,7 +264,7 @@ func TestNoNetwork(t *testing.T) {
 	t.Setenv("APT_CONFIG", impatient)
 	_, err := s.Base(context.Background(), thaw.RuntimePython, nil)
 	if err == nil {
-		t.Skip("apt has a proxy of its own: it reached the network")
+		t.Skip("apt has a proxy of its own and reached the network: take it out of /etc/apt/apt.conf.d")
 	}
 	if thaw.CodeOf(err) != thaw.CodeUnavailable || !strings.Contains(fmt.Sprint(err), "check the machine's network") {
 		t.Errorf("got %s: %v", thaw.CodeOf(err), err)

@@ -209,7 +209,7 @@ func (s *Starter) gather(ctx context.Context, in *Instance, way Way, t *Timeline
 		return t.Phase(thaw.PhaseVMM, func() error { return s.takeVMM(ctx, in, g, way) })
 	})
 	work.Go(func() error {
-		return t.Phase(thaw.PhasePlan, func() error { return s.open(ctx, in, m.ID) })
+		return t.Phase(thaw.PhasePlan, func() error { return s.open(ctx, in, m) })
 	})
 	if in.Policy == thaw.PolicyReap {
 		work.Go(func() error {
@@ -240,12 +240,12 @@ func (s *Starter) takeVMM(ctx context.Context, in *Instance, g vmm.Guest, way Wa
 }
 
 // open verifies the snapshot for this machine.
-func (s *Starter) open(ctx context.Context, in *Instance, id string) error {
+func (s *Starter) open(ctx context.Context, in *Instance, m thaw.Manifest) error {
 	machine, err := s.machine(ctx, in.Version)
 	if err != nil {
 		return err
 	}
-	in.opened, err = s.Snapshots.Open(ctx, id, machine)
+	in.opened, err = s.Snapshots.Open(ctx, m, machine)
 	return err
 }
 
@@ -268,9 +268,9 @@ func (s *Starter) workingSet(in *Instance, m thaw.Manifest) (*workingset.File, e
 
 // layout arranges guest memory in the VMM that waits for its state.
 func (s *Starter) layout(ctx context.Context, in *Instance, f *workingset.File) error {
-	var set *workingset.Set
+	var set []workingset.Run
 	if f != nil {
-		set = &f.Set
+		set = f.Runs()
 	}
 	p, err := plan.New(in.Policy, in.opened.Manifest, set)
 	if err != nil {

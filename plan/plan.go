@@ -42,10 +42,10 @@ type Plan struct {
 	Install []workingset.Run
 }
 
-// New returns the plan of policy for a snapshot. set is its working set, nil
-// when none was recorded. A policy that needs no snapshot has no plan: that is
+// New returns the plan of policy for a snapshot. set are the runs of its working
+// set, none when none was recorded. A policy that needs no snapshot has no plan: that is
 // a [thaw.CodeInvalid] error.
-func New(policy thaw.Policy, m thaw.Manifest, set *workingset.Set) (Plan, error) {
+func New(policy thaw.Policy, m thaw.Manifest, set []workingset.Run) (Plan, error) {
 	switch policy {
 	case thaw.PolicyVanilla:
 		return Plan{Policy: policy, Regions: whole(m, MemoryFile)}, nil
@@ -57,12 +57,8 @@ func New(policy thaw.Policy, m thaw.Manifest, set *workingset.Set) (Plan, error)
 
 // reap is section 5.2 of the paper: anonymous guest memory, every first touch
 // trapped; the first time recorded, later the working set installed at once.
-func reap(m thaw.Manifest, set *workingset.Set) Plan {
-	p := Plan{Policy: thaw.PolicyReap, Regions: whole(m, Anonymous), Trap: true, Record: set == nil}
-	if set != nil {
-		p.Install = set.Runs()
-	}
-	return p
+func reap(m thaw.Manifest, set []workingset.Run) Plan {
+	return Plan{Policy: thaw.PolicyReap, Regions: whole(m, Anonymous), Trap: true, Record: len(set) == 0, Install: set}
 }
 
 func whole(m thaw.Manifest, b Backing) []Region {

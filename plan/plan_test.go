@@ -12,10 +12,10 @@ import (
 
 func TestNew(t *testing.T) {
 	m := thaw.Manifest{MemoryBytes: 256 << 20}
-	set := &workingset.Set{MemoryPages: 65536, Touches: []workingset.Touch{{Page: 9}, {Page: 3}, {Page: 4}}}
+	set := []workingset.Run{{Page: 3, Pages: 2}, {Page: 9, Pages: 1}}
 	for name, c := range map[string]struct {
 		policy thaw.Policy
-		set    *workingset.Set
+		set    []workingset.Run
 		want   string
 	}{
 		"Vanilla": {thaw.PolicyVanilla, set, `policy vanilla: 1 region(s)

@@ -160,7 +160,11 @@ func compare(t *testing.T, policy thaw.Policy, s *workingset.Set, f *os.File, co
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := plan.New(policy, thaw.Manifest{MemoryBytes: memoryBytes}, s)
+	var runs []workingset.Run
+	if s != nil {
+		runs = s.Runs()
+	}
+	p, err := plan.New(policy, thaw.Manifest{MemoryBytes: memoryBytes}, runs)
 	if err != nil {
 		t.Fatal(err)
 	}

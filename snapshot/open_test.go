@@ -21,7 +21,7 @@ func TestOpen(t *testing.T) {
 	s, _ := newStore(t)
 	sameDescriptors(t)
 	m := publish(t, s)
-	o, err := s.Open(t.Context(), m.ID, machine())
+	o, err := openByID(t.Context(), s, m.ID, machine())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +69,7 @@ func TestOpenOnAnotherMachine(t *testing.T) {
 
 func openError(t *testing.T, s *snapshot.Store, id string, machine thaw.Machine) error {
 	t.Helper()
-	o, err := s.Open(t.Context(), id, machine)
+	o, err := openByID(t.Context(), s, id, machine)
 	if err == nil {
 		return o.Close()
 	}
@@ -251,7 +251,7 @@ func TestOpenOfWhatWasMoved(t *testing.T) {
 			if want == m.MemoryIdentity {
 				t.Fatal("identity has not changed")
 			}
-			o, err := s.Open(t.Context(), m.ID, machine())
+			o, err := openByID(t.Context(), s, m.ID, machine())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -314,7 +314,7 @@ func TestGivenUp(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(reason)
 	moved()["Rewritten"](t, filepath.Join(dir, "snapshots", m.ID))
-	_, openErr := s.Open(ctx, m.ID, machine())
+	_, openErr := openByID(ctx, s, m.ID, machine())
 	_, setErr := s.PublishWorkingSet(ctx, m, setOf(1))
 	_, publishErr := draft(t, s).Publish(ctx, machine(), images())
 	for name, err := range map[string]error{
@@ -333,4 +333,13 @@ func TestGivenUp(t *testing.T) {
 	if err := s.Verify(t.Context(), m.ID); err != nil {
 		t.Error(err)
 	}
+}
+
+// openByID does what a restore does: it reads the manifest, then opens.
+func openByID(ctx context.Context, s *snapshot.Store, id string, machine thaw.Machine) (*snapshot.Opened, error) {
+	m, err := s.Manifest(id)
+	if err != nil {
+		return nil, err
+	}
+	return s.Open(ctx, m, machine)
 }

@@ -406,7 +406,7 @@ func TestIDsThatAreNone(t *testing.T) {
 				t.Fatal(err)
 			}
 			before := tree(t, dir)
-			_, openErr := s.Open(t.Context(), id, machine())
+			_, openErr := openByID(t.Context(), s, id, machine())
 			_, manifestErr := s.Manifest(id)
 			_, infoErr := s.Info(id)
 			for name, err := range map[string]error{"Open": openErr, "Manifest": manifestErr, "Info": infoErr, "Verify": s.Verify(t.Context(), id)} {

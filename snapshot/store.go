@@ -207,7 +207,7 @@ func (s *Store) trimQuarantine() error {
 		return fmt.Errorf("trim the quarantine: %w", err)
 	}
 	kept := slices.DeleteFunc(entries, func(e fs.DirEntry) bool { return strings.HasSuffix(e.Name(), reasonSuffix) })
-	slices.SortFunc(kept, func(a, b fs.DirEntry) int { return modified(b).Compare(modified(a)) })
+	slices.SortFunc(kept, func(a, b fs.DirEntry) int { return s.setAsideAt(b).Compare(s.setAsideAt(a)) })
 	var errs []error
 	for _, e := range kept[min(len(kept), maxQuarantine):] {
 		errs = append(errs, os.RemoveAll(filepath.Join(s.quarantine, e.Name())))
@@ -215,11 +215,12 @@ func (s *Store) trimQuarantine() error {
 	return errors.Join(errs...)
 }
 
-// modified is when e was last changed, long ago when it has just gone.
-func modified(e fs.DirEntry) time.Time {
-	info, err := e.Info()
+// setAsideAt is when e came here: when its reason was written. A rename leaves
+// the artifact's own time as it was.
+func (s *Store) setAsideAt(e fs.DirEntry) time.Time {
+	info, err := os.Stat(filepath.Join(s.quarantine, e.Name()+reasonSuffix))
 	if err != nil {
-		return time.Time{}
+		return time.Time{} // a kill came between: it goes first
 	}
 	return info.ModTime()
 }

@@ -35,15 +35,11 @@ type Opened struct {
 // Close closes both files.
 func (o *Opened) Close() error { return errors.Join(o.Memory.Close(), o.State.Close()) }
 
-// Open verifies snapshot id for a restore on machine: the manifest, the state
+// Open verifies the snapshot whose manifest is m for a restore on machine: the state
 // file by checksum, the memory file by length and identity, and by checksum if
 // its identity has changed, as after a copy of the store. The error wraps
 // [ErrCorrupt] or [ErrStale] when the snapshot is of no use.
-func (s *Store) Open(ctx context.Context, id string, machine thaw.Machine) (*Opened, error) {
-	m, err := s.Manifest(id)
-	if err != nil {
-		return nil, err
-	}
+func (s *Store) Open(ctx context.Context, m thaw.Manifest, machine thaw.Machine) (*Opened, error) {
 	if m.Machine != machine {
 		return nil, fmt.Errorf("%w: made by %+v, this is %+v", ErrStale, m.Machine, machine)
 	}

@@ -16,7 +16,7 @@ import (
 func TestVerity(t *testing.T) {
 	// There with CONFIG_FS_VERITY only (fs/ext4/sysfs.c).
 	if _, err := os.Stat("/sys/fs/ext4/features/verity"); err != nil {
-		t.Skip("kernel lacks CONFIG_FS_VERITY, or ext4: no /sys/fs/ext4/features/verity")
+		t.Skip("kernel lacks CONFIG_FS_VERITY, or ext4: no /sys/fs/ext4/features/verity: boot a kernel with CONFIG_FS_VERITY")
 	}
 	dir := mountExt4(t, "-O", "verity")
 	s := reopen(t, dir)
@@ -64,11 +64,11 @@ func TestPublishWithoutVerity(t *testing.T) {
 }
 
 // mountExt4 returns a new ext4 of 4 KiB blocks, which lasts as long as the test.
-// It skips the test where that cannot be.
+// It skips the test without root.
 func mountExt4(t *testing.T, options ...string) string {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		t.Skip("only root can mount")
+		t.Skip("only root can mount: run the tests with sudo")
 	}
 	image, dir := filepath.Join(t.TempDir(), "disk"), t.TempDir()
 	run(t, exec.Command("truncate", "-s", "256M", image))
@@ -84,11 +84,10 @@ func mountExt4(t *testing.T, options ...string) string {
 	return dir
 }
 
-// run skips the test where the command does not work: it is the machine that
-// lacks something.
+// run wants the command to work: root on Debian has all that is used here.
 func run(t *testing.T, cmd *exec.Cmd) {
 	t.Helper()
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Skipf("%s: %v: %s", cmd, err, out)
+		t.Fatalf("%s: %v: %s", cmd, err, out)
 	}
 }

@@ -86,10 +86,11 @@ func Encode(w io.Writer, s Set, memory io.ReaderAt) error {
 	if len(s.Touches) == 0 || len(s.Touches) > MaxPages {
 		return fmt.Errorf("encode a working set of %d pages: 1 to %d are allowed", len(s.Touches), MaxPages)
 	}
-	if err := s.Validate(); err != nil {
+	pages := s.ascending()
+	if err := s.check(pages); err != nil {
 		return fmt.Errorf("encode a working set: %w", err)
 	}
-	data, err := gather(s.Runs(), memory)
+	data, err := gather(runs(pages), memory)
 	if err != nil {
 		return err
 	}
@@ -151,10 +152,11 @@ func Decode(b []byte) (*File, error) {
 		return nil, fmt.Errorf("%w: checksum differs", ErrCorrupt)
 	}
 	s.Touches = decodeIndex(index, n)
-	if err := s.Validate(); err != nil {
+	pages := s.ascending()
+	if err := s.check(pages); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
-	return &File{Set: s, runs: s.Runs(), data: data}, nil
+	return &File{Set: s, runs: runs(pages), data: data}, nil
 }
 
 // decodeHeader returns the set without its touches, and their number.

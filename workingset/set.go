@@ -4,7 +4,6 @@
 package workingset
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"sync"
@@ -61,12 +60,20 @@ func (b Bound) String() string {
 type Run struct{ Page, Pages uint32 }
 
 // Runs returns the set's pages as the fewest runs, in ascending order.
-func (s Set) Runs() []Run {
+func (s Set) Runs() []Run { return runs(s.ascending()) }
+
+// ascending returns the set's pages in ascending order.
+func (s Set) ascending() []uint32 {
 	pages := make([]uint32, 0, len(s.Touches))
 	for _, t := range s.Touches {
 		pages = append(pages, t.Page)
 	}
 	slices.Sort(pages)
+	return pages
+}
+
+// runs joins ascending pages.
+func runs(pages []uint32) []Run {
 	var runs []Run
 	for _, p := range pages {
 		if n := len(runs); n > 0 && runs[n-1].Page+runs[n-1].Pages == p {
@@ -78,15 +85,14 @@ func (s Set) Runs() []Run {
 	return runs
 }
 
-// Validate checks that every page is inside guest memory and there once.
-func (s Set) Validate() error {
-	sorted := slices.SortedFunc(slices.Values(s.Touches), func(a, b Touch) int { return cmp.Compare(a.Page, b.Page) })
-	for i, t := range sorted {
-		if t.Page >= s.MemoryPages {
-			return fmt.Errorf("page %d is outside guest memory of %d pages", t.Page, s.MemoryPages)
+// check wants ascending pages to be inside guest memory and there once.
+func (s Set) check(pages []uint32) error {
+	for i, p := range pages {
+		if p >= s.MemoryPages {
+			return fmt.Errorf("page %d is outside guest memory of %d pages", p, s.MemoryPages)
 		}
-		if i > 0 && sorted[i-1].Page == t.Page {
-			return fmt.Errorf("page %d is there twice", t.Page)
+		if i > 0 && pages[i-1] == p {
+			return fmt.Errorf("page %d is there twice", p)
 		}
 	}
 	return nil

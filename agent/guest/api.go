@@ -30,8 +30,8 @@ const maxDiscard = 64 << 20
 // runtimes", Lambda developer guide, and its OpenAPI file, 2018-06-01).
 //
 // It listens on TCP, where every runtime looks for it, and on a unix socket for
-// our own: the kernel's TCP is 1,700 branches and some 60 pages that a restored
-// guest then need not touch.
+// our own: the kernel's TCP is code and pages that a restored guest then need
+// not touch.
 type api struct {
 	fn     *function
 	tcp    net.Listener

@@ -207,7 +207,7 @@ func python(t *testing.T) string {
 	t.Helper()
 	path, err := exec.LookPath("python3")
 	if err != nil {
-		t.Skip("python3 is not installed")
+		t.Skip("python3 is not installed: apt-get install python3")
 	}
 	return path
 }

@@ -23,7 +23,7 @@ func buildBootstrap(t *testing.T) string {
 	t.Helper()
 	goTool, err := exec.LookPath("go")
 	if err != nil {
-		t.Skip("the go command is not installed")
+		t.Skip("the go command is not in PATH: add it, such as PATH=$PATH:/usr/local/go/bin")
 	}
 	path := filepath.Join(t.TempDir(), "bootstrap")
 	cmd := exec.CommandContext(t.Context(), goTool, "build", "-o", path, "./testdata/bootstrap")

@@ -23,7 +23,7 @@ func newBenchCommand(a *app) *cobra.Command {
 		Use:   "bench NAME",
 		Short: "Measure how a function starts: cold by each policy, and warm",
 		Long: `Measure how a function starts: cold by vanilla and reap, with the VMM started on
-demand as published, by reap with a VMM that was waiting, and warm, in turns.
+demand as published, the same with a VMM that was waiting, and warm, in turns.
 
 Before each cold start every file of the function is dropped from the page cache,
 and the measurement is refused unless nothing is left there (mincore). The disk's
@@ -49,7 +49,7 @@ them in the Go benchmark format, for benchstat.`,
 func (f benchFlags) options(name string) (bench.Options, error) {
 	o := bench.Options{
 		Function: name, N: f.n, ReadaheadKiB: f.readahead,
-		Kinds: []bench.Kind{bench.KindVanilla, bench.KindReap, bench.KindReapPool, bench.KindWarm},
+		Kinds: []bench.Kind{bench.KindVanilla, bench.KindReap, bench.KindVanillaPool, bench.KindReapPool, bench.KindWarm},
 	}
 	if f.n < 1 || f.n > 10_000 {
 		return o, thaw.Errorf(thaw.CodeInvalid, "-n %d is out of range: choose 1 to 10000", f.n)

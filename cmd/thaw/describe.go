@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"maps"
@@ -12,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"thaw"
+	"thaw/client"
 )
 
 func newDescribeCommand(a *app) *cobra.Command {
@@ -23,20 +25,12 @@ func newDescribeCommand(a *app) *cobra.Command {
   thaw describe hello -o json | jq .snapshot_info.working_set_pages`,
 		Args:              arguments("NAME"),
 		ValidArgsFunction: a.completeNames,
-		RunE:              func(cmd *cobra.Command, args []string) error { return a.describe(cmd, args[0]) },
+		RunE:              a.onFunction(a.describe),
 	}
 }
 
-func (a *app) describe(cmd *cobra.Command, name string) error {
-	if err := thaw.CheckName(name); err != nil {
-		return err
-	}
-	c, err := a.client()
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	d, err := c.Describe(cmd.Context(), name)
+func (a *app) describe(ctx context.Context, c *client.Client, name string) error {
+	d, err := c.Describe(ctx, name)
 	if err != nil {
 		return err
 	}

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/spf13/cobra"
 
 	"thaw"
+	"thaw/client"
 	"thaw/gateway/api"
 )
 
@@ -19,20 +21,12 @@ newest last: time, VM, stream, text. With -o json each line is a JSON object.`, 
   thaw logs hello -o json | jq 'select(.stream == "stderr")'`,
 		Args:              arguments("NAME"),
 		ValidArgsFunction: a.completeNames,
-		RunE:              func(cmd *cobra.Command, args []string) error { return a.logs(cmd, args[0]) },
+		RunE:              a.onFunction(a.logs),
 	}
 }
 
-func (a *app) logs(cmd *cobra.Command, name string) error {
-	if err := thaw.CheckName(name); err != nil {
-		return err
-	}
-	c, err := a.client()
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	lines, err := c.Logs(cmd.Context(), name, 0)
+func (a *app) logs(ctx context.Context, c *client.Client, name string) error {
+	lines, err := c.Logs(ctx, name, 0)
 	if err != nil {
 		return err
 	}

@@ -63,7 +63,7 @@ func (a *runtimeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // comment says, and runs it against a Runtime API.
 func TestProvidedTemplate(t *testing.T) {
 	if testing.Short() {
-		t.Skip("builds a program")
+		t.Skip("builds a program: run without -short")
 	}
 	t.Chdir(t.TempDir())
 	if _, err := writeTemplate("web", thaw.RuntimeProvided); err != nil {

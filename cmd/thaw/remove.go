@@ -1,11 +1,12 @@
 package main
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/spf13/cobra"
 
-	"thaw"
+	"thaw/client"
 )
 
 func newRemoveCommand(a *app) *cobra.Command {
@@ -18,25 +19,17 @@ func newRemoveCommand(a *app) *cobra.Command {
 		Args:    arguments("NAME"),
 
 		ValidArgsFunction: a.completeNames,
-		RunE:              func(cmd *cobra.Command, args []string) error { return a.remove(cmd, args[0]) },
+		RunE:              a.onFunction(a.remove),
 	}
 }
 
-func (a *app) remove(cmd *cobra.Command, name string) error {
-	if err := thaw.CheckName(name); err != nil {
-		return err
-	}
-	c, err := a.client()
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	if err := c.Remove(cmd.Context(), name); err != nil {
+func (a *app) remove(ctx context.Context, c *client.Client, name string) error {
+	if err := c.Remove(ctx, name); err != nil {
 		return err
 	}
 	if a.format == formatJSON {
 		return writeJSON(a.stdout, map[string]string{"removed": name})
 	}
-	_, err = fmt.Fprintf(a.stdout, "%s removed\n", name)
+	_, err := fmt.Fprintf(a.stdout, "%s removed\n", name)
 	return written(err)
 }

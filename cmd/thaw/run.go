@@ -135,6 +135,22 @@ func markBeginning(a *app, cmd *cobra.Command) {
 // client returns a client for the daemon that --addr names.
 func (a *app) client() (*client.Client, error) { return client.New(a.addr) }
 
+// onFunction is what a command does that asks the daemon about the function named
+// by its argument.
+func (a *app) onFunction(do func(ctx context.Context, c *client.Client, name string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := thaw.CheckName(args[0]); err != nil {
+			return err
+		}
+		c, err := a.client()
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		return do(cmd.Context(), c, args[0])
+	}
+}
+
 // completeWords offers a fixed list of values for a flag.
 func completeWords(cmd *cobra.Command, flag string, words ...string) {
 	err := cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))

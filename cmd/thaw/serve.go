@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"thaw"
+	"thaw/bench"
 	"thaw/client"
 	"thaw/daemon"
 	"thaw/doctor"
@@ -142,6 +143,9 @@ func (a *app) serve(ctx context.Context, f serveFlags, start starter) (err error
 		defer cancel()
 		err = errors.Join(err, e.close(ctx))
 	}()
+	if err := bench.Recover(f.state); err != nil {
+		logger.Warn("the disk's readahead, which a killed benchmark changed, could not be put back", "error", err)
+	}
 	defer context.AfterFunc(ctx, func() {
 		fmt.Fprintln(a.stderr, "thaw: stopping when running invocations have ended; again to stop at once")
 	})()

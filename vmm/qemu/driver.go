@@ -97,13 +97,11 @@ func versionOf(ctx context.Context, binary string) (string, error) {
 func (d *Driver) Accelerator() Accelerator { return d.accel }
 
 // Machine says what a snapshot made now would depend on, but for the kernel.
-// The host's processor is part of it under TCG as well: the guest's clock is its
-// time stamp counter.
 func (d *Driver) Machine(ctx context.Context) (thaw.Machine, error) {
 	version, err := d.Version(ctx)
 	return thaw.Machine{
 		VMM: "qemu " + MachineType, VMMVersion: version, Accelerator: string(d.accel),
-		CPUModel: d.accel.CPUModel() + " on " + d.cpu,
+		CPUModel: d.accel.CPUModel(), HostCPU: d.cpu,
 	}, err
 }
 

@@ -67,8 +67,8 @@ func LoopbackUp() error {
 }
 
 // System is the machine this process is PID 1 of. Its descriptors are open for
-// as long as the machine lives: opening a file takes a guest that was just
-// restored hundreds of pages and branches it would not touch otherwise.
+// as long as the machine lives: opening a file runs kernel code,
+// and touches pages, that a guest just restored would not need otherwise.
 type System struct {
 	random int // /dev/urandom
 	id     int // idFile
