@@ -93,9 +93,10 @@ func (c *call) run(ctx context.Context, r thaw.InvokeRequest) (reply []byte, err
 	if err != nil {
 		return nil, err
 	}
+	// First of all: what the guest touches after its reply is not for the set.
+	c.learn(in, result.Finished)
 	usage.Fill(&c.record)
 	c.record.FunctionError = result.FunctionError
-	c.learn(in, result.Finished)
 	keep = !result.Finished && !r.Discard
 	return result.Payload, nil
 }

@@ -71,7 +71,9 @@ func testVanilla(t *testing.T, s *site) {
 func testReap(t *testing.T, s *site) {
 	first := s.cold(t, "probe", thaw.PolicyReap, helloEvent)
 	hello(t, first, thaw.StartCold, thaw.PolicyReap)
-	if first.Faults.Trapped < 300 || first.PagesRecorded != first.Faults.Trapped || first.PagesPrefetched != 0 {
+	// A recorded page was trapped, always. The other way round the guest, which runs
+	// on after its reply, may be a few faults further when they are counted.
+	if n := first.Faults.Trapped; n < 300 || first.PagesRecorded > n || first.PagesRecorded < n*99/100 || first.PagesPrefetched != 0 {
 		t.Errorf("the first restore records what it traps: %+v", first.Invocation)
 	}
 	eventually(t, "the working set", func() bool { return s.describe(t, "probe").SnapshotInfo.WorkingSetPages > 0 })

@@ -40,7 +40,7 @@ type Server struct {
 	removed   map[int]*pageSet // by index of the region
 }
 
-// Trapped is how many faults were served.
+// Trapped is how many faults were served, the one being served included.
 func (s *Server) Trapped() int64 { return s.trapped.Load() }
 
 // Installed is how many pages Install put in place.
@@ -188,6 +188,8 @@ func (s *Server) serve(addr uint64) error {
 	if !ok {
 		return fmt.Errorf("page fault at %#x: outside the registered regions", addr)
 	}
+	// Counted first, so that there are never more faults told of than counted.
+	s.trapped.Add(1)
 	if s.OnFault != nil {
 		s.OnFault(offset)
 	}
@@ -195,7 +197,6 @@ func (s *Server) serve(addr uint64) error {
 	if err != nil {
 		return fmt.Errorf("serve the page at memory offset %#x: %w", offset, err)
 	}
-	s.trapped.Add(1)
 	if present > 0 {
 		return s.FD.WakeRange(addr, pageSize)
 	}
