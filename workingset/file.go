@@ -6,96 +6,66 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
-	"iter"
 	"sort"
 	"time"
 
 	"thaw"
 )
 
-// The working set file, version 1. All numbers are little endian; every part
-// begins at a multiple of 4096, so that the file can be read with O_DIRECT in
-// one request (REAP, section 5.2.2).
+// The working set file, version 2: which pages, but not their contents, which
+// are in the loading sets made of it. All numbers are little endian.
 //
-//	header, 4096 bytes:
+//	header, 128 bytes:
 //	  0    8   magic "thaw-ws\0"
-//	  8    4   version, 1
+//	  8    4   version, 2
 //	  12   4   page size, 4096
-//	  16   4   number of pages, n
-//	  20   4   bound that ended the recording, see Bound
+//	  16   4   number of pages, n, at least 1
+//	  20   4   bound that ended the newest recording, see Bound
 //	  24   8   guest memory in pages
 //	  32   32  sha256 of the guest memory file that the set belongs to
-//	  64   4   CRC-32C of the index, padding included
-//	  68   4   CRC-32C of the data
-//	  72       zeroes
-//	  4092 4   CRC-32C of bytes 0 to 4091
-//	index, 8n bytes and zeroes up to a multiple of 4096: n entries in
-//	  first-touch order
+//	  64   4   CRC-32C of the index
+//	  68   4   how it was recorded, see Source
+//	  72   4   number of recordings, 1 to 65535
+//	  76       zeroes
+//	  124  4   CRC-32C of bytes 0 to 123
+//	index, 16n bytes, in first-touch order:
 //	  0    4   page
 //	  4    4   microseconds from the start of the recording, at most 2^32-1
-//	data, 4096n bytes: the pages in ascending order
+//	  8    2   group, 0 in a trace
+//	  10   2   recordings that saw the page, 1 to all
+//	  12   1   bit 0: written; the others are zero
+//	  13   3   zeroes
 const (
 	magic      = "thaw-ws\x00"
-	version    = 1
-	headerSize = thaw.PageSize
-	entrySize  = 8
+	version    = 2
+	headerSize = 128
+	entrySize  = 16
 	// MaxPages bounds what a decoder accepts: 4 GiB of guest memory.
 	MaxPages = thaw.MaxMemory / thaw.PageSize
 )
 
-// ErrCorrupt says that a working set file cannot be trusted.
-var ErrCorrupt = errors.New("working set file is corrupt")
+const flagWritten = 1
 
-// File is a decoded working set file.
-type File struct {
-	Set
-	runs []Run
-	data []byte
+// ErrCorrupt says that a file of this package cannot be trusted.
+var ErrCorrupt = errors.New("file is corrupt")
+
+func corrupt(what string, err error) error { return fmt.Errorf("%s %w: %w", what, ErrCorrupt, err) }
+
+// Size is the length in bytes of a working set file of n pages.
+func Size(n int) int64 { return headerSize + int64(n)*entrySize }
+
+// PagesOf returns how many pages a working set file of size bytes holds.
+func PagesOf(size int64) int64 {
+	return int64(sort.Search(MaxPages, func(n int) bool { return Size(n+1) > size }))
 }
 
-// Runs returns the set's runs, as [Set.Runs] does.
-func (f *File) Runs() []Run { return f.runs }
-
-// Pieces yields each run as its offset in guest memory in bytes and its pages.
-// The bytes belong to the buffer given to [Decode].
-func (f *File) Pieces() iter.Seq2[int64, []byte] {
-	return func(yield func(int64, []byte) bool) {
-		rest := f.data
-		for _, r := range f.runs {
-			n := int(r.Pages) * thaw.PageSize
-			if !yield(int64(r.Page)*thaw.PageSize, rest[:n:n]) {
-				return
-			}
-			rest = rest[n:]
-		}
-	}
-}
-
-// Size is the length in bytes of a file of n pages.
-func Size(n int) int64 {
-	return headerSize + indexSize(n) + int64(n)*thaw.PageSize
-}
-
-func indexSize(n int) int64 {
-	return (int64(n)*entrySize + thaw.PageSize - 1) / thaw.PageSize * thaw.PageSize
-}
-
-// Encode writes s with the contents of its pages out of memory, which is at
-// least s.MemoryPages long. It refuses a set that is not valid or empty.
-func Encode(w io.Writer, s Set, memory io.ReaderAt) error {
-	if len(s.Touches) == 0 || len(s.Touches) > MaxPages {
-		return fmt.Errorf("encode a working set of %d pages: 1 to %d are allowed", len(s.Touches), MaxPages)
-	}
-	pages := s.ascending()
-	if err := s.check(pages); err != nil {
+// Encode writes s. It refuses a set that is not valid or empty.
+func Encode(w io.Writer, s Set) error {
+	if err := s.check(); err != nil {
 		return fmt.Errorf("encode a working set: %w", err)
 	}
-	data, err := gather(runs(pages), memory)
-	if err != nil {
-		return err
-	}
 	index := encodeIndex(s.Touches)
-	for _, part := range [][]byte{encodeHeader(s, index, data), index, data} {
+	for _, part := range [][]byte{encodeHeader(s, index), index} {
 		if _, err := w.Write(part); err != nil {
 			return fmt.Errorf("write a working set: %w", err)
 		}
@@ -103,28 +73,22 @@ func Encode(w io.Writer, s Set, memory io.ReaderAt) error {
 	return nil
 }
 
-func gather(runs []Run, memory io.ReaderAt) ([]byte, error) {
-	var data []byte
-	for _, r := range runs {
-		at, n := len(data), int(r.Pages)*thaw.PageSize
-		data = append(data, make([]byte, n)...)
-		if got, err := memory.ReadAt(data[at:], int64(r.Page)*thaw.PageSize); got < n {
-			return nil, fmt.Errorf("read page %d of guest memory: %w", r.Page, err)
-		}
-	}
-	return data, nil
-}
-
 func encodeIndex(touches []Touch) []byte {
-	b := make([]byte, indexSize(len(touches)))
+	b := make([]byte, len(touches)*entrySize)
 	for i, t := range touches {
-		binary.LittleEndian.PutUint32(b[i*entrySize:], t.Page)
-		binary.LittleEndian.PutUint32(b[i*entrySize+4:], uint32(min(t.After.Microseconds(), 1<<32-1)))
+		e := b[i*entrySize:]
+		binary.LittleEndian.PutUint32(e, t.Page)
+		binary.LittleEndian.PutUint32(e[4:], uint32(min(t.After.Microseconds(), 1<<32-1)))
+		binary.LittleEndian.PutUint16(e[8:], t.Group)
+		binary.LittleEndian.PutUint16(e[10:], t.Uses)
+		if t.Written {
+			e[12] = flagWritten
+		}
 	}
 	return b
 }
 
-func encodeHeader(s Set, index, data []byte) []byte {
+func encodeHeader(s Set, index []byte) []byte {
 	b := make([]byte, headerSize)
 	copy(b, magic)
 	binary.LittleEndian.PutUint32(b[8:], version)
@@ -134,29 +98,28 @@ func encodeHeader(s Set, index, data []byte) []byte {
 	binary.LittleEndian.PutUint64(b[24:], uint64(s.MemoryPages))
 	copy(b[32:], s.Memory[:])
 	binary.LittleEndian.PutUint32(b[64:], checksum(index))
-	binary.LittleEndian.PutUint32(b[68:], checksum(data))
-	binary.LittleEndian.PutUint32(b[4092:], checksum(b[:4092]))
+	binary.LittleEndian.PutUint32(b[68:], uint32(s.Source))
+	binary.LittleEndian.PutUint32(b[72:], uint32(s.Recordings))
+	binary.LittleEndian.PutUint32(b[124:], checksum(b[:124]))
 	return b
 }
 
-// Decode reads a whole working set file. Every check of the format is made
-// before anything is allocated; an error wraps [ErrCorrupt]. The result refers
-// to b.
-func Decode(b []byte) (*File, error) {
+// Decode reads a whole working set file. Every length is checked before anything
+// is allocated; an error wraps [ErrCorrupt].
+func Decode(b []byte) (Set, error) {
 	s, n, err := decodeHeader(b)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
+		return Set{}, corrupt("working set", err)
 	}
-	index, data := b[headerSize:headerSize+indexSize(n)], b[headerSize+indexSize(n):]
-	if checksum(index) != binary.LittleEndian.Uint32(b[64:]) || checksum(data) != binary.LittleEndian.Uint32(b[68:]) {
-		return nil, fmt.Errorf("%w: checksum differs", ErrCorrupt)
+	index := b[headerSize:]
+	if checksum(index) != binary.LittleEndian.Uint32(b[64:]) {
+		return Set{}, corrupt("working set", errors.New("checksum of the index differs"))
 	}
 	s.Touches = decodeIndex(index, n)
-	pages := s.ascending()
-	if err := s.check(pages); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	if err := s.check(); err != nil {
+		return Set{}, corrupt("working set", err)
 	}
-	return &File{Set: s, runs: runs(pages), data: data}, nil
+	return s, nil
 }
 
 // decodeHeader returns the set without its touches, and their number.
@@ -164,14 +127,11 @@ func decodeHeader(b []byte) (s Set, n int, err error) {
 	if len(b) < headerSize || string(b[:8]) != magic {
 		return s, 0, errors.New("no header")
 	}
-	if checksum(b[:4092]) != binary.LittleEndian.Uint32(b[4092:]) {
+	if checksum(b[:124]) != binary.LittleEndian.Uint32(b[124:]) {
 		return s, 0, errors.New("checksum of the header differs")
 	}
-	if v := binary.LittleEndian.Uint32(b[8:]); v != version {
-		return s, 0, fmt.Errorf("version %d: this build reads %d", v, version)
-	}
-	if p := binary.LittleEndian.Uint32(b[12:]); p != thaw.PageSize {
-		return s, 0, fmt.Errorf("page size %d: this build reads %d", p, thaw.PageSize)
+	if err := checkVersion(b, version); err != nil {
+		return s, 0, err
 	}
 	pages, memory := binary.LittleEndian.Uint32(b[16:]), binary.LittleEndian.Uint64(b[24:])
 	if pages == 0 || pages > MaxPages || memory > MaxPages {
@@ -180,23 +140,44 @@ func decodeHeader(b []byte) (s Set, n int, err error) {
 	if int64(len(b)) != Size(int(pages)) {
 		return s, 0, fmt.Errorf("%d bytes long: %d pages need %d", len(b), pages, Size(int(pages)))
 	}
-	s.Bound, s.MemoryPages = Bound(binary.LittleEndian.Uint32(b[20:])), uint32(memory)
+	recordings := binary.LittleEndian.Uint32(b[72:])
+	if recordings > 1<<16-1 {
+		return s, 0, fmt.Errorf("%d recordings are out of range", recordings)
+	}
+	s.MemoryPages, s.Recordings = uint32(memory), uint16(recordings)
+	s.Bound, s.Source = Bound(binary.LittleEndian.Uint32(b[20:])), Source(binary.LittleEndian.Uint32(b[68:]))
 	copy(s.Memory[:], b[32:])
 	return s, int(pages), nil
+}
+
+// checkVersion looks at what all headers of this package have in common: the
+// version at 8 and the page size at 12.
+func checkVersion(b []byte, want uint32) error {
+	if v := binary.LittleEndian.Uint32(b[8:]); v != want {
+		return fmt.Errorf("version %d: this build reads %d", v, want)
+	}
+	if p := binary.LittleEndian.Uint32(b[12:]); p != thaw.PageSize {
+		return fmt.Errorf("page size %d: this build reads %d", p, thaw.PageSize)
+	}
+	return nil
 }
 
 func decodeIndex(b []byte, n int) []Touch {
 	touches := make([]Touch, n)
 	for i := range touches {
-		touches[i].Page = binary.LittleEndian.Uint32(b[i*entrySize:])
-		touches[i].After = time.Duration(binary.LittleEndian.Uint32(b[i*entrySize+4:])) * time.Microsecond
+		e := b[i*entrySize:]
+		touches[i] = Touch{
+			Page:    binary.LittleEndian.Uint32(e),
+			After:   time.Duration(binary.LittleEndian.Uint32(e[4:])) * time.Microsecond,
+			Group:   binary.LittleEndian.Uint16(e[8:]),
+			Uses:    binary.LittleEndian.Uint16(e[10:]),
+			Written: e[12]&flagWritten != 0,
+		}
 	}
 	return touches
 }
 
-func checksum(b []byte) uint32 { return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)) }
+// Checksum is the CRC-32C of a file of this package.
+func Checksum(b []byte) uint32 { return checksum(b) }
 
-// PagesOf returns how many pages a file of size bytes holds.
-func PagesOf(size int64) int64 {
-	return int64(sort.Search(MaxPages, func(n int) bool { return Size(n+1) > size }))
-}
+func checksum(b []byte) uint32 { return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)) }

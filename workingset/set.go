@@ -1,23 +1,29 @@
-// Package workingset holds the pages that an invocation touches after a
-// restore: recording them in first-touch order, their runs, and the working set
-// file. It touches no process and no file beyond io.Reader and io.Writer.
+// Package workingset holds the pages that invocations touch after a restore:
+// recording them in first-touch order, merging recordings, laying them out for
+// one sequential read, and the files of all that. It touches no process and no
+// file beyond io.Reader and io.Writer.
 package workingset
 
 import (
 	"fmt"
 	"slices"
-	"sync"
 	"time"
-
-	"thaw"
 )
 
-// Touch is the first touch of a page.
+// Touch is what is known of a page that invocations use.
 type Touch struct {
 	// Page is the page's index in guest memory.
 	Page uint32
-	// After is the time since the recording began, in whole microseconds.
+	// After is the time from the start of the newest recording that saw it to its
+	// first touch, in whole microseconds.
 	After time.Duration
+	// Group is the number of the scan that saw it first, from 1, in a recording of
+	// host pages; 0 in a trace.
+	Group uint16
+	// Uses is how many of the set's recordings saw it.
+	Uses uint16
+	// Written says that an invocation wrote to it.
+	Written bool
 }
 
 // Set is a working set: each page once, in first-touch order.
@@ -26,9 +32,34 @@ type Set struct {
 	Memory [32]byte
 	// MemoryPages is the size of that file.
 	MemoryPages uint32
-	Touches     []Touch
-	// Bound says which bound ended the recording early, if one did.
+	Source      Source
+	// Recordings is how many were merged, at least 1.
+	Recordings uint16
+	Touches    []Touch
+	// Bound says which bound ended the newest recording early, if one did.
 	Bound Bound
+}
+
+// Source is how a set was recorded.
+type Source uint32
+
+const (
+	// Trace: page faults seen through userfaultfd, one by one (REAP, section 5.1).
+	Trace Source = iota
+	// HostPages: pages seen in the host's page cache, scan by scan (FaaSnap,
+	// section 4.3); what the kernel read ahead is among them.
+	HostPages
+)
+
+// String names s for people and records.
+func (s Source) String() string {
+	switch s {
+	case Trace:
+		return "trace"
+	case HostPages:
+		return "host pages"
+	}
+	return fmt.Sprintf("source %d", uint32(s))
 }
 
 // Bound is why a recording ended.
@@ -56,9 +87,6 @@ func (b Bound) String() string {
 	return fmt.Sprintf("bound %d", uint32(b))
 }
 
-// Run is a stretch of contiguous pages.
-type Run struct{ Page, Pages uint32 }
-
 // Runs returns the set's pages as the fewest runs, in ascending order.
 func (s Set) Runs() []Run { return runs(s.ascending()) }
 
@@ -72,95 +100,31 @@ func (s Set) ascending() []uint32 {
 	return pages
 }
 
-// runs joins ascending pages.
-func runs(pages []uint32) []Run {
-	var runs []Run
-	for _, p := range pages {
-		if n := len(runs); n > 0 && runs[n-1].Page+runs[n-1].Pages == p {
-			runs[n-1].Pages++
-			continue
-		}
-		runs = append(runs, Run{Page: p, Pages: 1})
+// check wants a set that a recording can have made.
+func (s Set) check() error {
+	if len(s.Touches) == 0 || len(s.Touches) > MaxPages {
+		return fmt.Errorf("a working set of %d pages: 1 to %d are allowed", len(s.Touches), MaxPages)
 	}
-	return runs
+	if s.Recordings == 0 {
+		return fmt.Errorf("no recording")
+	}
+	for _, t := range s.Touches {
+		if t.Uses == 0 || t.Uses > s.Recordings {
+			return fmt.Errorf("page %d was used in %d of %d recordings", t.Page, t.Uses, s.Recordings)
+		}
+	}
+	return checkPages(s.ascending(), s.MemoryPages)
 }
 
-// check wants ascending pages to be inside guest memory and there once.
-func (s Set) check(pages []uint32) error {
+// checkPages wants ascending pages to be inside guest memory and there once.
+func checkPages(pages []uint32, memory uint32) error {
 	for i, p := range pages {
-		if p >= s.MemoryPages {
-			return fmt.Errorf("page %d is outside guest memory of %d pages", p, s.MemoryPages)
+		if p >= memory {
+			return fmt.Errorf("page %d is outside guest memory of %d pages", p, memory)
 		}
 		if i > 0 && pages[i-1] == p {
 			return fmt.Errorf("page %d is there twice", p)
 		}
 	}
 	return nil
-}
-
-// Limits bound a recording: without a bound, a working set that grows with
-// every invocation of a warm instance grows for ever.
-type Limits struct {
-	Pages int
-	Time  time.Duration
-}
-
-// DefaultLimits allow 256 MiB in 30 s, over twice the largest working set of
-// the REAP paper (99 MB, lr_training, figure 4).
-func DefaultLimits() Limits {
-	return Limits{Pages: 256 << 20 / thaw.PageSize, Time: 30 * time.Second}
-}
-
-// Recorder collects first touches. Its methods may be called concurrently.
-type Recorder struct {
-	limits Limits
-	start  time.Time
-
-	mu      sync.Mutex
-	seen    map[uint32]struct{}
-	touches []Touch
-	bound   Bound
-	stopped bool
-}
-
-// NewRecorder starts the clock.
-func NewRecorder(limits Limits) *Recorder {
-	return &Recorder{limits: limits, start: time.Now(), seen: map[uint32]struct{}{}}
-}
-
-// Touch notes page if it is new and the recording is not over.
-func (r *Recorder) Touch(page uint32) {
-	after := time.Since(r.start)
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.over(after) {
-		return
-	}
-	if _, ok := r.seen[page]; ok {
-		return
-	}
-	r.seen[page] = struct{}{}
-	r.touches = append(r.touches, Touch{Page: page, After: after.Truncate(time.Microsecond)})
-}
-
-// over applies the bounds. The caller holds mu.
-func (r *Recorder) over(after time.Duration) bool {
-	if r.stopped || r.bound != BoundNone {
-		return true
-	}
-	if len(r.touches) >= r.limits.Pages {
-		r.bound = BoundPages
-	}
-	if after > r.limits.Time {
-		r.bound = BoundTime
-	}
-	return r.bound != BoundNone
-}
-
-// Stop ends the recording and returns it. Later touches are not noted.
-func (r *Recorder) Stop() (touches []Touch, bound Bound) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.stopped = true
-	return r.touches, r.bound
 }
