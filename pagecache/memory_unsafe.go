@@ -14,8 +14,9 @@ func mincore(m, vec []byte) error {
 	return nil
 }
 
-// aligned returns a buffer for n bytes, rounded up, at an aligned address.
-func aligned(n int64) []byte {
+// Aligned returns a buffer for n bytes, rounded up, at an address that O_DIRECT
+// can read to.
+func Aligned(n int64) []byte {
 	size := (n + directAlign - 1) / directAlign * directAlign
 	b := make([]byte, size+directAlign)
 	skip := -uintptr(unsafe.Pointer(unsafe.SliceData(b))) & (directAlign - 1)

@@ -26,26 +26,60 @@ func Evict(f *os.File) error {
 
 // Resident returns how many pages of f are in the page cache (mincore(2)).
 func Resident(f *os.File) (pages int, err error) {
-	size, err := f.Seek(0, io.SeekEnd)
+	m, err := NewMap(f)
 	if err != nil {
-		return 0, fmt.Errorf("size of %s: %w", f.Name(), err)
+		return 0, err
 	}
-	if size == 0 {
-		return 0, nil
-	}
-	m, err := unix.Mmap(int(f.Fd()), 0, int(size), unix.PROT_NONE, unix.MAP_SHARED)
-	if err != nil {
-		return 0, fmt.Errorf("map %s: %w", f.Name(), err)
-	}
-	defer func() { _ = unix.Munmap(m) }()
-	vec := make([]byte, (size+pageSize-1)/pageSize)
-	if err := mincore(m, vec); err != nil {
-		return 0, fmt.Errorf("mincore %s: %w", f.Name(), err)
-	}
+	defer m.Close()
+	vec, err := m.Resident()
 	for _, v := range vec {
 		pages += int(v & 1)
 	}
-	return pages, nil
+	return pages, err
+}
+
+// Map looks at which pages of a file are in the page cache, again and again.
+// Close ends it.
+type Map struct {
+	name string
+	mem  []byte
+	vec  []byte
+}
+
+// NewMap maps f, which may be closed then, without access to its contents.
+func NewMap(f *os.File) (*Map, error) {
+	size, err := f.Seek(0, io.SeekEnd)
+	if err != nil {
+		return nil, fmt.Errorf("size of %s: %w", f.Name(), err)
+	}
+	m := &Map{name: f.Name(), vec: make([]byte, (size+pageSize-1)/pageSize)}
+	if size == 0 {
+		return m, nil
+	}
+	if m.mem, err = unix.Mmap(int(f.Fd()), 0, int(size), unix.PROT_NONE, unix.MAP_SHARED); err != nil {
+		return nil, fmt.Errorf("map %s: %w", f.Name(), err)
+	}
+	return m, nil
+}
+
+// Resident returns a byte for each page, the lowest bit of which is set when the
+// page is in the page cache (mincore(2)). The next call reuses it.
+func (m *Map) Resident() ([]byte, error) {
+	if len(m.mem) == 0 {
+		return m.vec, nil
+	}
+	if err := mincore(m.mem, m.vec); err != nil {
+		return nil, fmt.Errorf("mincore %s: %w", m.name, err)
+	}
+	return m.vec, nil
+}
+
+// Close unmaps the file.
+func (m *Map) Close() {
+	if len(m.mem) > 0 {
+		_ = unix.Munmap(m.mem) // a mapping of ours
+	}
+	m.mem = nil
 }
 
 const pageSize = 4096
@@ -69,6 +103,21 @@ func ReadDirect(name string, limit int64) (b []byte, direct bool, err error) {
 	return b, err == nil, err
 }
 
+// OpenDirect opens the file name for reading past the page cache where its file
+// system allows O_DIRECT, otherwise through it: buffers, offsets and lengths must
+// be fit for it, see [Aligned].
+func OpenDirect(name string) (*os.File, error) {
+	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_DIRECT, 0)
+	if errors.Is(err, unix.EINVAL) {
+		return os.Open(name)
+	}
+	return f, err
+}
+
+// ReadBuffered reads the whole file name through the page cache. The file must be
+// at most limit bytes long.
+func ReadBuffered(name string, limit int64) ([]byte, error) { return read(name, os.O_RDONLY, limit) }
+
 func read(name string, flags int, limit int64) ([]byte, error) {
 	f, err := os.OpenFile(name, flags, 0)
 	if err != nil {
@@ -82,7 +131,7 @@ func read(name string, flags int, limit int64) ([]byte, error) {
 	if info.Size() > limit {
 		return nil, fmt.Errorf("read %s: %w: %d bytes of %d", name, ErrTooLong, info.Size(), limit)
 	}
-	buf := aligned(info.Size())
+	buf := Aligned(info.Size())
 	n, err := io.ReadFull(f, buf) // past the end of the file buf stays empty
 	if int64(n) < info.Size() {
 		return nil, fmt.Errorf("read %s: %w", name, err)

@@ -24,8 +24,9 @@ type Event struct {
 	Addr uint64
 	// End is the end of a removed range.
 	End uint64
-	// Write says that a fault was a write.
-	Write bool
+	// Write says that a fault was a write, Protected that it was one to a page that
+	// is there and write-protected.
+	Write, Protected bool
 }
 
 // messageSize is sizeof(struct uffd_msg):
@@ -35,6 +36,12 @@ type Event struct {
 //	16 pagefault: address; remove, unmap: end
 //	24 pagefault: thread id
 const messageSize = 32
+
+// Flags of a pagefault message.
+const (
+	flagWrite     = 1 << 0
+	flagProtected = 1 << 1
+)
 
 // Read appends the events that are waiting to events, without blocking. buf is
 // scratch space, 32 bytes for each event at most.
@@ -56,7 +63,7 @@ func decode(b []byte) Event {
 	first, second := binary.LittleEndian.Uint64(b[8:]), binary.LittleEndian.Uint64(b[16:])
 	e := Event{Kind: Kind(b[0])}
 	if e.Kind == KindPagefault {
-		e.Addr, e.Write = pageOf(second), first&1 != 0
+		e.Addr, e.Write, e.Protected = pageOf(second), first&flagWrite != 0, first&flagProtected != 0
 		return e
 	}
 	e.Addr, e.End = first, second

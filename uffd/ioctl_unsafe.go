@@ -9,13 +9,16 @@ import (
 
 // Numbers from <linux/userfaultfd.h>.
 const (
-	apiVersion      = 0xaa
-	registerMissing = 1 << 0
+	apiVersion           = 0xaa
+	registerMissing      = 1 << 0
+	registerWriteProtect = 1 << 1
 
 	nrRegister = 0x00
 	nrWake     = 0x02
 	nrCopy     = 0x03
 	nrZero     = 0x04
+	nrProtect  = 0x06
+	nrContinue = 0x07
 	nrAPI      = 0x3f
 
 	ioctlAPI      = 3<<30 | unsafe.Sizeof(apiArg{})<<16 | 0xaa<<8 | nrAPI
@@ -23,6 +26,8 @@ const (
 	ioctlWake     = 2<<30 | unsafe.Sizeof(rangeArg{})<<16 | 0xaa<<8 | nrWake
 	ioctlCopy     = 3<<30 | unsafe.Sizeof(copyArg{})<<16 | 0xaa<<8 | nrCopy
 	ioctlZero     = 3<<30 | unsafe.Sizeof(zeroArg{})<<16 | 0xaa<<8 | nrZero
+	ioctlContinue = 3<<30 | unsafe.Sizeof(continueArg{})<<16 | 0xaa<<8 | nrContinue
+	ioctlProtect  = 3<<30 | unsafe.Sizeof(protectArg{})<<16 | 0xaa<<8 | nrProtect
 
 	// IoctlNew is USERFAULTFD_IOC_NEW of /dev/userfaultfd: it returns a new
 	// descriptor for the memory of the process that calls it.
@@ -51,9 +56,17 @@ type zeroArg struct {
 	Zeroed     int64
 }
 
+type protectArg struct{ Start, Len, Mode uint64 }
+
+type continueArg struct {
+	Start, Len uint64
+	Mode       Mode
+	Mapped     int64
+}
+
 // arg is any of the structures above, by pointer.
 type arg interface {
-	*apiArg | *rangeArg | *registerArg | *copyArg | *zeroArg
+	*apiArg | *rangeArg | *registerArg | *copyArg | *zeroArg | *protectArg | *continueArg
 }
 
 func ioctl[A arg](fd int, request uintptr, a A) unix.Errno {
@@ -74,6 +87,12 @@ func (f *FD) zeroOnce(addr, length uint64, mode Mode) (int, unix.Errno) {
 	a := zeroArg{Start: addr, Len: length, Mode: mode}
 	errno := ioctl(f.fd, ioctlZero, &a)
 	return progress(a.Zeroed, int(length), errno)
+}
+
+func (f *FD) mapOnce(addr, length uint64, mode Mode) (int, unix.Errno) {
+	a := continueArg{Start: addr, Len: length, Mode: mode}
+	errno := ioctl(f.fd, ioctlContinue, &a)
+	return progress(a.Mapped, int(length), errno)
 }
 
 // progress reads the result field of a partly done ioctl. The kernel answers

@@ -7,6 +7,7 @@ import (
 	"io"
 	"iter"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -27,16 +28,23 @@ type Server struct {
 	Regions []Region
 	// Memory holds the pages; Serve reads it one page at a time.
 	Memory io.ReaderAt
+	// Fill, when set, is used instead of Memory: the regions are private mappings
+	// of a file in memory (memfd_create(2)), and it puts the page at a memory offset
+	// into that file, from where the kernel maps it.
+	Fill func(offset int64) error
 	// OnFault, when set, is told the memory offset of every page served, in
 	// order, before the page is there.
 	OnFault func(offset int64)
+	// OnWrite, when set, is told the memory offset of every page that is written
+	// to, once: regions must have been registered for writes.
+	OnWrite func(offset int64)
 
 	trapped, installed atomic.Int64
 
 	// What follows belongs to the goroutine that installs and serves.
 	buf, page []byte
 	events    []Event
-	faults    []uint64         // addresses of faults that wait to be served
+	faults    []Event          // that wait to be served
 	removed   map[int]*pageSet // by index of the region
 }
 
@@ -79,6 +87,57 @@ func (s *Server) insist(once func(at int) (n, present int, err error)) (present 
 			return present, err
 		}
 	}
+}
+
+// Piece is a part of guest memory to be put in place.
+type Piece struct {
+	// Offset in guest memory, in bytes, and the pages' contents.
+	Offset int64
+	Data   []byte
+	// Shared says that the mapped file has these pages: they are mapped, not copied.
+	Shared bool
+}
+
+// again is how long InstallBeside leaves Serve to read an event.
+const again = 50 * time.Microsecond
+
+// InstallBeside puts pieces in place while Serve runs in another goroutine, which
+// answers whoever comes for a page before it is there.
+func (s *Server) InstallBeside(pieces iter.Seq[Piece]) error {
+	for p := range pieces {
+		addr, ok := s.addr(p.Offset, uint64(len(p.Data)))
+		if !ok {
+			return fmt.Errorf("install %d bytes at memory offset %#x: outside guest memory", len(p.Data), p.Offset)
+		}
+		if err := s.place(p, addr); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Server) place(p Piece, addr uint64) error {
+	for at := 0; at < len(p.Data); {
+		n, present, err := s.placeFrom(p, addr, at)
+		at += n
+		s.installed.Add(int64(n/pageSize - present))
+		switch {
+		case errors.Is(err, ErrAgain):
+			time.Sleep(again)
+		case p.Shared && errors.Is(err, unix.EINVAL):
+			return nil // a kernel that cannot: it maps them at their first touch
+		case err != nil:
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Server) placeFrom(p Piece, addr uint64, at int) (n, present int, err error) {
+	if p.Shared {
+		return s.FD.Map(addr+uint64(at), len(p.Data)-at, DontWake)
+	}
+	return s.FD.Copy(addr+uint64(at), p.Data[at:], DontWake)
 }
 
 func (s *Server) wakeAll() error {
@@ -140,8 +199,11 @@ func (s *Server) read() (err error) {
 	for _, e := range s.events {
 		switch e.Kind {
 		case KindPagefault:
-			s.faults = append(s.faults, e.Addr)
+			s.faults = append(s.faults, e)
 		case KindRemove, KindUnmap:
+			if s.Fill != nil {
+				return errors.New("guest memory was given back under a shared mapping: its pages cannot become zero")
+			}
 			s.remove(e.Addr, e.End)
 		default:
 			return fmt.Errorf("userfaultfd event %#x was not asked for", e.Kind)
@@ -153,9 +215,9 @@ func (s *Server) read() (err error) {
 // serveAll empties the queue of faults, which may grow meanwhile.
 func (s *Server) serveAll() error {
 	for len(s.faults) > 0 {
-		addr := s.faults[0]
+		fault := s.faults[0]
 		s.faults = s.faults[1:]
-		if err := s.serve(addr); err != nil {
+		if err := s.serve(fault); err != nil {
 			return err
 		}
 	}
@@ -181,36 +243,65 @@ func wait(fd, stop int) (stopped bool, err error) {
 	}
 }
 
-// serve gives the page at addr its contents. A page that is there already was
-// installed while the event was on its way: its thread only has to be woken.
-func (s *Server) serve(addr uint64) error {
-	offset, ok := s.offset(addr)
+// serve answers one fault.
+func (s *Server) serve(e Event) error {
+	offset, ok := s.offset(e.Addr)
 	if !ok {
-		return fmt.Errorf("page fault at %#x: outside the registered regions", addr)
+		return fmt.Errorf("page fault at %#x: outside the registered regions", e.Addr)
+	}
+	if e.Protected {
+		s.wrote(offset)
+		return s.FD.AllowWrites(e.Addr, pageSize)
 	}
 	// Counted first, so that there are never more faults told of than counted.
 	s.trapped.Add(1)
 	if s.OnFault != nil {
 		s.OnFault(offset)
 	}
-	present, err := s.insist(func(int) (int, int, error) { return s.fill(addr, offset) })
-	if err != nil {
-		return fmt.Errorf("serve the page at memory offset %#x: %w", offset, err)
+	if e.Write {
+		s.wrote(offset)
 	}
-	if present > 0 {
-		return s.FD.WakeRange(addr, pageSize)
+	if err := s.bring(e, offset); err != nil {
+		return fmt.Errorf("serve the page at memory offset %#x: %w", offset, err)
 	}
 	return nil
 }
 
-func (s *Server) fill(addr uint64, offset int64) (n, present int, err error) {
+func (s *Server) wrote(offset int64) {
+	if s.OnWrite != nil {
+		s.OnWrite(offset)
+	}
+}
+
+// bring gives the page its contents and wakes who waits for it. A page that is
+// there already was installed while the event was on its way: its thread only has
+// to be woken.
+func (s *Server) bring(e Event, offset int64) error {
+	if s.Fill != nil {
+		if err := s.Fill(offset); err != nil {
+			return err
+		}
+		return s.FD.WakeRange(e.Addr, pageSize)
+	}
+	mode := Wake
+	if s.OnWrite != nil && !e.Write {
+		mode = WriteProtect
+	}
+	present, err := s.insist(func(int) (int, int, error) { return s.fill(e.Addr, offset, mode) })
+	if err != nil || present == 0 {
+		return err
+	}
+	return s.FD.WakeRange(e.Addr, pageSize)
+}
+
+func (s *Server) fill(addr uint64, offset int64, mode Mode) (n, present int, err error) {
 	if s.wasRemoved(addr) {
 		return s.FD.Zero(addr, pageSize, Wake)
 	}
 	if n, err := s.Memory.ReadAt(s.page, offset); n < len(s.page) {
 		return 0, 0, fmt.Errorf("read the memory file: %w", err)
 	}
-	return s.FD.Copy(addr, s.page, Wake)
+	return s.FD.Copy(addr, s.page, mode)
 }
 
 // remove notes the pages that the process gave back (madvise(2)): they read as

@@ -15,8 +15,11 @@ import (
 
 // Features of UFFDIO_API, see ioctl_userfaultfd(2).
 const (
-	FeatureEventRemove = 1 << 3
-	FeatureEventUnmap  = 1 << 6
+	FeatureWriteProtect = 1 << 0
+	FeatureEventRemove  = 1 << 3
+	FeatureEventUnmap   = 1 << 6
+	// FeatureWriteProtectFile allows write protection of files in memory, too.
+	FeatureWriteProtectFile = 1 << 12
 )
 
 // Mode of [FD.Copy] and [FD.Zero].
@@ -27,6 +30,9 @@ const (
 	Wake Mode = 0
 	// DontWake leaves them waiting until [FD.WakeRange].
 	DontWake Mode = 1 << 0
+	// WriteProtect makes the first write to a copied page an event. Its range must
+	// have been registered for that.
+	WriteProtect Mode = 1 << 1
 )
 
 // FD is an open userfaultfd. It does not own the address space it serves: when
@@ -45,15 +51,38 @@ var ErrGone = errors.New("faulting process is gone")
 // wraps [errors.ErrUnsupported]. On error fd is closed.
 func New(fd int, features uint64) (*FD, error) {
 	f := &FD{fd: fd}
-	arg := apiArg{API: apiVersion, Features: features}
-	if errno := ioctl(fd, ioctlAPI, &arg); errno != 0 {
-		_ = f.Close()
-		if errno == unix.EINVAL {
-			return nil, fmt.Errorf("userfaultfd features %#x: %w by this kernel", features, errors.ErrUnsupported)
-		}
-		return nil, fmt.Errorf("agree on the userfaultfd API: %w", errno)
+	return f, f.closeOn(f.agree(features))
+}
+
+// NewWith is New that also asks for optional features and says whether the
+// kernel has them.
+func NewWith(fd int, features, optional uint64) (f *FD, has bool, err error) {
+	f = &FD{fd: fd}
+	err = f.agree(features | optional)
+	if err == nil || !errors.Is(err, errors.ErrUnsupported) {
+		return f, err == nil, f.closeOn(err)
 	}
-	return f, nil
+	// The kernel forgets a proposal that it has refused.
+	return f, false, f.closeOn(f.agree(features))
+}
+
+func (f *FD) closeOn(err error) error {
+	if err != nil {
+		err = errors.Join(err, f.Close())
+	}
+	return err
+}
+
+func (f *FD) agree(features uint64) error {
+	arg := apiArg{API: apiVersion, Features: features}
+	errno := ioctl(f.fd, ioctlAPI, &arg)
+	if errno == unix.EINVAL {
+		return fmt.Errorf("userfaultfd features %#x: %w by this kernel", features, errors.ErrUnsupported)
+	}
+	if errno != 0 {
+		return fmt.Errorf("agree on the userfaultfd API: %w", errno)
+	}
+	return nil
 }
 
 // Close closes the descriptor. Threads that wait for a page in a registered
@@ -68,8 +97,16 @@ func (f *FD) Close() error {
 }
 
 // Register traps first touches (MISSING mode) of length bytes at addr.
-func (f *FD) Register(addr, length uint64) error {
-	arg := registerArg{Start: addr, Len: length, Mode: registerMissing}
+func (f *FD) Register(addr, length uint64) error { return f.register(addr, length, registerMissing) }
+
+// RegisterWrites also allows [WriteProtect] there; the descriptor must have
+// [FeatureWriteProtect].
+func (f *FD) RegisterWrites(addr, length uint64) error {
+	return f.register(addr, length, registerMissing|registerWriteProtect)
+}
+
+func (f *FD) register(addr, length, mode uint64) error {
+	arg := registerArg{Start: addr, Len: length, Mode: mode}
 	if errno := ioctl(f.fd, ioctlRegister, &arg); errno != 0 {
 		return fmt.Errorf("register %d bytes at %#x: %w", length, addr, gone(errno))
 	}
@@ -99,6 +136,14 @@ func (f *FD) Zero(addr uint64, length int, mode Mode) (n, present int, err error
 	})
 }
 
+// Map maps length bytes of pages that the file behind addr has in memory already,
+// without a copy; see [FD.Copy].
+func (f *FD) Map(addr uint64, length int, mode Mode) (n, present int, err error) {
+	return install(length, func(at int) (int, unix.Errno) {
+		return f.mapOnce(addr+uint64(at), uint64(length-at), mode)
+	})
+}
+
 // install repeats once, which does a part from an offset on, until all of
 // length is done.
 func install(length int, once func(at int) (int, unix.Errno)) (n, present int, err error) {
@@ -124,6 +169,15 @@ func (f *FD) WakeRange(addr, length uint64) error {
 	arg := rangeArg{Start: addr, Len: length}
 	if errno := ioctl(f.fd, ioctlWake, &arg); errno != 0 {
 		return fmt.Errorf("wake %d bytes at %#x: %w", length, addr, gone(errno))
+	}
+	return nil
+}
+
+// AllowWrites lifts the write protection of a range and wakes who waits to write.
+func (f *FD) AllowWrites(addr, length uint64) error {
+	arg := protectArg{Start: addr, Len: length}
+	if errno := ioctl(f.fd, ioctlProtect, &arg); errno != 0 {
+		return fmt.Errorf("allow writes to %d bytes at %#x: %w", length, addr, gone(errno))
 	}
 	return nil
 }
