@@ -36,6 +36,18 @@ type SnapshotInfo struct {
 	DiskBytes int64 `json:"disk_bytes"`
 	// WorkingSetPages is 0 until a restore has recorded one.
 	WorkingSetPages int64 `json:"working_set_pages"`
+	// HostPages is 0 until FaaSnap's recording has seen some.
+	HostPages int64 `json:"host_pages"`
+	// Files are the snapshot's files that exist, by name.
+	Files []SnapshotFile `json:"files"`
+}
+
+// SnapshotFile is one file of a snapshot.
+type SnapshotFile struct {
+	Name string `json:"name"`
+	// Bytes is its length, DiskBytes what it occupies.
+	Bytes     int64 `json:"bytes"`
+	DiskBytes int64 `json:"disk_bytes"`
 }
 
 // Description is everything about a function that people ask for.

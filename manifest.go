@@ -3,14 +3,24 @@ package thaw
 import "time"
 
 // ManifestFormat is the version of [Manifest] this build writes and reads.
-const ManifestFormat = 1
+const ManifestFormat = 2
 
 // The names of a snapshot's files inside its folder.
 const (
-	FileManifest   = "manifest.json"
-	FileState      = "state"
-	FileMemory     = "memory"
+	FileManifest = "manifest.json"
+	FileState    = "state"
+	FileMemory   = "memory"
+	// FileRegions lists the runs of the memory file's pages that are not zero.
+	FileRegions = "regions"
+	// FileWorkingSet is the trace of first touches, FileHostPages what FaaSnap's
+	// host page recording saw.
 	FileWorkingSet = "working-set"
+	FileHostPages  = "host-pages"
+	// The loading sets hold pages laid out for one sequential read, one for each
+	// policy that has its own order.
+	FileLoadingSetReap    = "loading-set-reap"
+	FileLoadingSetFaaSnap = "loading-set-faasnap"
+	FileLoadingSetThaw    = "loading-set-thaw"
 )
 
 // Manifest describes a snapshot. It is written last, so a folder without one
@@ -27,6 +37,7 @@ type Manifest struct {
 	Images       Images `json:"images"`
 	State        File   `json:"state"`
 	Memory       File   `json:"memory"`
+	Regions      File   `json:"regions"`
 	// MemoryIdentity tells whether the memory file is still the very file that
 	// was checksummed.
 	MemoryIdentity Identity `json:"memory_identity"`

@@ -17,7 +17,7 @@ func TestParsePolicy(t *testing.T) {
 	if got, err := thaw.ParsePolicy(""); got != thaw.DefaultPolicy || err != nil {
 		t.Errorf(`ParsePolicy("") = %q, %v, want the default`, got, err)
 	}
-	for _, s := range []string{"REAP", " reap", "reap\n", "warm", "faasnap", strings.Repeat("x", 100)} {
+	for _, s := range []string{"REAP", " reap", "reap\n", "warm", "fastest", strings.Repeat("x", 100)} {
 		got, err := thaw.ParsePolicy(s)
 		if got != "" {
 			t.Errorf("ParsePolicy(%q) = %q", s, got)

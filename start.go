@@ -44,6 +44,71 @@ type Faults struct {
 	Minor int64 `json:"minor"`
 }
 
+// BytesRead is what was read from the disk, by who read it.
+type BytesRead struct {
+	// Prefetch read ahead of the guest, Server at a trapped fault, and the VMM, or
+	// the kernel for it, at other faults and for the guest's disks.
+	Prefetch int64 `json:"prefetch"`
+	Server   int64 `json:"server"`
+	VMM      int64 `json:"vmm"`
+}
+
+// Total is the sum.
+func (b BytesRead) Total() int64 { return b.Prefetch + b.Server + b.VMM }
+
+// Layout is a plan as it was carried out.
+type Layout struct {
+	// Mappings is how many regions guest memory was mapped as.
+	Mappings int `json:"mappings"`
+	// MergedPages were swallowed between others, to have fewer mappings.
+	MergedPages int64 `json:"merged_pages"`
+	// Recording says what the start recorded, if it did: trace or host pages.
+	Recording string `json:"recording,omitempty"`
+}
+
+// Quality is how well the pages that were brought in ahead of a guest fit those
+// that it needed. All counts are pages.
+type Quality struct {
+	// Brought were brought in ahead of the guest, Hits of them it used.
+	Brought int64 `json:"brought"`
+	Hits    int64 `json:"hits"`
+	// Misses were needed and had not been brought in: the rest of the memory file.
+	// What was zero in the snapshot is in none of the counts.
+	Misses int64 `json:"misses"`
+	// MissedPages are the first of those that userfaultfd trapped, in order.
+	MissedPages []Miss `json:"missed_pages,omitempty"`
+}
+
+// Miss is a page that had to be served while the guest waited.
+type Miss struct {
+	Page uint32 `json:"page"`
+	// AfterUS is the time since the guest's memory was laid out, in microseconds.
+	AfterUS int64 `json:"after_us"`
+}
+
+// Recall is the share of the needed pages that was brought in, 1 of none.
+func (q Quality) Recall() float64 { return share(q.Hits, q.Hits+q.Misses) }
+
+// Precision is the share of the pages brought in that was needed, 1 of none.
+func (q Quality) Precision() float64 { return share(q.Hits, q.Brought) }
+
+// BytesWasted were brought in for nothing.
+func (q Quality) BytesWasted() int64 { return (q.Brought - q.Hits) * PageSize }
+
+func share(part, whole int64) float64 {
+	if whole == 0 {
+		return 1
+	}
+	return float64(part) / float64(whole)
+}
+
+// MemoryUse is what the memory of one guest occupies, in bytes (proc(5), smaps).
+type MemoryUse struct {
+	// Resident is mapped, Private of that belongs to this guest alone.
+	Resident int64 `json:"resident"`
+	Private  int64 `json:"private"`
+}
+
 // Invocation is the record of one invocation and of the start it needed.
 type Invocation struct {
 	ID         string             `json:"id"`
@@ -59,12 +124,21 @@ type Invocation struct {
 	Faults     Faults             `json:"faults"`
 	// Prestarted says that the VMM of a new instance had been started before.
 	Prestarted bool `json:"prestarted,omitempty"`
-	// PagesPrefetched were installed before the guest asked for them.
+	// Layout says how a restored guest's memory was arranged.
+	Layout *Layout `json:"layout,omitempty"`
+	// Quality says how good the prefetch of a cold start was. It is measured right
+	// after the reply.
+	Quality *Quality `json:"quality,omitempty"`
+	// Memory is what the guest's memory occupied after the reply.
+	Memory *MemoryUse `json:"memory,omitempty"`
+	// PagesPrefetched were brought in before the guest asked for them.
 	PagesPrefetched int64 `json:"pages_prefetched"`
 	// PagesRecorded is the size of the working set this invocation recorded.
 	PagesRecorded int64 `json:"pages_recorded,omitempty"`
 	// BytesRead came from the disk for this invocation (proc(5), read_bytes).
 	BytesRead int64 `json:"bytes_read"`
+	// BytesBySource is the same by who read it.
+	BytesBySource BytesRead `json:"bytes_by_source"`
 	// FunctionError is the error type when the function itself failed.
 	FunctionError string `json:"function_error,omitempty"`
 	// Error is why there was no reply, when there was none.
@@ -92,6 +166,9 @@ type InvokeRequest struct {
 	OnDemand bool
 	// Discard ends the instance after the invocation instead of keeping it.
 	Discard bool
+	// Frozen keeps the platform from learning of this invocation: no working set
+	// is recorded, replaced or judged by it. Measurements ask for it.
+	Frozen bool
 }
 
 // FunctionError is a function's own failure in the shape Lambda gives it.
