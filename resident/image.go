@@ -1,0 +1,167 @@
+// Package resident keeps the pages of a snapshot in memory, once for all of its
+// clones: an [Image] is a file in memory (memfd_create(2)) with the layout of
+// guest memory that clones map privately. What a clone only reads it shares with
+// the others; what it writes the kernel copies for it.
+//
+// An image is filled ahead of the guest from a loading set, with several large
+// reads past the page cache, and at a miss from the guest memory file.
+package resident
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"thaw"
+	"thaw/workingset"
+)
+
+// Image holds pages of one snapshot. Its methods may be called concurrently.
+// Close it when no clone needs a page of it any more; mappings stay.
+type Image struct {
+	pages  uint32
+	file   *os.File // written by us alone
+	share  *os.File // the same, read only
+	memory *os.File // the guest memory file
+	view   []byte   // file, mapped for reading
+
+	mu       sync.Mutex
+	present  workingset.Bits
+	resident int64 // pages
+	buf      []byte
+	closed   bool
+
+	load *load // nil until Load
+}
+
+// New returns an empty image of the guest memory file called memory, of size
+// bytes.
+func New(memory string, size int64) (_ *Image, err error) {
+	pages := uint32(size / thaw.PageSize)
+	i := &Image{pages: pages, present: workingset.NewBits(pages)}
+	defer func() {
+		if err != nil {
+			i.Close()
+		}
+	}()
+	if i.memory, err = os.Open(memory); err != nil {
+		return nil, fmt.Errorf("open the memory file: %w", err)
+	}
+	if err := i.create(size); err != nil {
+		return nil, fmt.Errorf("make an image in memory: %w", err)
+	}
+	return i, nil
+}
+
+// create makes the file in memory. Its mode keeps a VMM that was broken out of
+// from opening the read-only descriptor that it has again, for writing.
+func (i *Image) create(size int64) error {
+	fd, err := unix.MemfdCreate("thaw-image", unix.MFD_CLOEXEC)
+	if err != nil {
+		return err
+	}
+	i.file = os.NewFile(uintptr(fd), "image")
+	if err := errors.Join(i.file.Chmod(0o400), i.file.Truncate(size)); err != nil {
+		return err
+	}
+	if i.share, err = os.Open(fmt.Sprintf("/proc/self/fd/%d", fd)); err != nil {
+		return err
+	}
+	i.view, err = unix.Mmap(fd, 0, int(size), unix.PROT_READ, unix.MAP_SHARED)
+	return err
+}
+
+// File is the image, read only, for clones to map. It belongs to the image.
+func (i *Image) File() *os.File { return i.share }
+
+// Resident is how many bytes the image occupies.
+func (i *Image) Resident() int64 {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.resident * thaw.PageSize
+}
+
+// Close ends a load and releases the image. It waits for calls under way.
+func (i *Image) Close() {
+	if i.load != nil {
+		i.load.stop()
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.closed = true
+	for _, f := range []*os.File{i.memory, i.share, i.file} {
+		if f != nil {
+			_ = f.Close() // nothing to lose
+		}
+	}
+	if i.view != nil {
+		_ = unix.Munmap(i.view)
+		i.view = nil
+	}
+}
+
+// around is how many pages are brought in at a miss, aligned: Linux's default
+// readahead of 128 KiB.
+const around = 32
+
+// Fill brings the page at a memory offset in, if it is not there, and its
+// neighbours with it.
+func (i *Image) Fill(offset int64) error {
+	page := uint32(offset / thaw.PageSize)
+	if page >= i.pages {
+		return fmt.Errorf("page %d is outside guest memory", page)
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.closed {
+		return os.ErrClosed
+	}
+	if i.present.Has(page) {
+		return nil
+	}
+	first := page / around * around
+	return i.read(workingset.Run{Page: first, Pages: min(around, i.pages-first)})
+}
+
+// read brings in what is missing of a run. The caller holds mu.
+func (i *Image) read(r workingset.Run) error {
+	if i.buf == nil {
+		i.buf = make([]byte, around*thaw.PageSize)
+	}
+	buf := i.buf[:int(r.Pages)*thaw.PageSize]
+	if n, err := i.memory.ReadAt(buf, int64(r.Page)*thaw.PageSize); n < len(buf) {
+		if errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF
+		}
+		return fmt.Errorf("read the memory file: %w", err)
+	}
+	for p := r.Page; p < r.End(); p++ {
+		if i.present.Has(p) {
+			continue
+		}
+		at := int(p-r.Page) * thaw.PageSize
+		if err := i.put(p, buf[at:at+thaw.PageSize]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// put writes pages that are whole: write(2) makes each visible at once, with its
+// contents. The caller holds mu.
+func (i *Image) put(page uint32, data []byte) error {
+	if _, err := i.file.WriteAt(data, int64(page)*thaw.PageSize); err != nil {
+		return fmt.Errorf("fill the image: %w", err)
+	}
+	for p := range uint32(len(data) / thaw.PageSize) {
+		if !i.present.Has(page + p) {
+			i.present.Add(page + p)
+			i.resident++
+		}
+	}
+	return nil
+}
