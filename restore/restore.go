@@ -1,22 +1,18 @@
-// Package restore carries out a plan on a VMM process: it lays guest memory
-// out by remote control, installs what the plan says and serves the page faults
-// that the plan traps.
+// Package restore carries out a plan on a VMM process: it reads ahead what the
+// plan brings in, lays guest memory out by remote control, installs pages, serves
+// the page faults that the plan traps, records, and measures how good all that
+// was.
 package restore
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"os"
 	"runtime"
 	"sync"
 
-	"golang.org/x/sys/unix"
-
-	"thaw"
 	"thaw/plan"
-	"thaw/remote"
 	"thaw/uffd"
 	"thaw/workingset"
 )
@@ -33,172 +29,143 @@ type Target interface {
 	FaultDevice() int
 }
 
-// Memory is the memory of one restored guest. It owns the userfaultfd and the
-// goroutine that serves it. Close it after the process has ended, never before:
+// Memory is the memory of one restored guest. It owns the userfaultfd, what
+// serves it, and the prefetch. Close it after the process has ended, never before:
 // a thread that waits for a page would see zeroes.
 type Memory struct {
 	plan     plan.Plan
-	server   *uffd.Server         // nil when nothing is trapped
-	recorder *workingset.Recorder // nil when nothing is recorded
-	file     *os.File             // borrowed
+	pid      int
+	base     uint64 // of guest memory in the process
+	size     int64
+	file     *os.File // the guest memory file, borrowed
+	prefetch *Prefetch
+	server   *uffd.Server // nil when nothing is trapped
+	misses   *misses
+	recorder *recorder // nil when nothing is recorded
+	// exact says that write protection is on where it is of use.
+	exact bool
 
 	reads  threadReads
 	cancel context.CancelFunc
 	served sync.WaitGroup
 }
 
-// Map lays out guest memory, which begins at address base of target, as p says.
-// The guest must not run yet. file is the guest memory file; it is borrowed
-// until Close.
-func Map(ctx context.Context, target Target, base uint64, p plan.Plan, file *os.File) (*Memory, error) {
-	m := &Memory{plan: p, file: file, cancel: func() {}}
-	calls, err := layoutCalls(ctx, target, base, p, file)
+// Map lays out guest memory, size bytes from address base of target, as the plan
+// of prefetch says. The guest must not run yet. file is the guest memory file; it
+// is borrowed until Close. The result owns prefetch; after an error the caller
+// still does.
+func Map(ctx context.Context, target Target, base uint64, size int64, prefetch *Prefetch, file *os.File) (*Memory, error) {
+	m := &Memory{
+		plan: prefetch.plan, pid: target.PID(), base: base, size: size, file: file, prefetch: prefetch,
+		misses: newMisses(), cancel: func() {},
+	}
+	remoteFD, err := m.layOut(ctx, target)
 	if err != nil {
 		return nil, err
 	}
-	fault := len(calls)
-	if p.Trap {
-		calls = append(calls, faultCall(target.FaultDevice()))
+	if m.plan.Traps() {
+		if err := m.trap(target, remoteFD); err != nil {
+			return nil, err
+		}
 	}
-	if device := target.FaultDevice(); device >= 0 {
-		// A guest that breaks into the VMM must not find it there.
-		calls = append(calls, remote.Call{Nr: unix.SYS_CLOSE, Args: [6]uintptr{uintptr(device)}})
-	}
-	results, err := remote.Run(target.PID(), calls)
-	if err != nil {
-		return nil, fmt.Errorf("lay out guest memory by remote control: %w", err)
-	}
-	if !p.Trap {
-		return m, nil
-	}
-	return m, m.trap(target, int(results[fault]), base)
+	return m, nil
 }
 
-// layoutCalls maps each region over what was there before.
-func layoutCalls(ctx context.Context, target Target, base uint64, p plan.Plan, file *os.File) ([]remote.Call, error) {
-	fd, calls := -1, make([]remote.Call, 0, len(p.Regions)+1)
-	for _, r := range p.Regions {
-		if r.Backing == plan.MemoryFile && fd < 0 {
-			var err error
-			if fd, err = target.GiveFD(ctx, file); err != nil {
-				return nil, fmt.Errorf("pass the memory file: %w", err)
+// Serve installs what the plan brings in, serves faults and records, in
+// goroutines of its own, until Close. installed is called once everything is in
+// place. failed is called if a fault cannot be served, or if the guest may have
+// seen wrong memory: it must end the process, whose threads would wait for ever.
+func (m *Memory) Serve(limits workingset.Limits, installed func(), failed func(error)) error {
+	if err := m.record(limits); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	m.cancel = cancel
+	start := func(what string, work func() error) {
+		m.served.Go(func() {
+			if err := alive(work()); err != nil {
+				failed(fmt.Errorf("%s: %w", what, err))
 			}
-		}
-		calls = append(calls, mapCall(base, r, fd))
+		})
 	}
-	return calls, nil
-}
-
-func mapCall(base uint64, r plan.Region, fd int) remote.Call {
-	const prot = unix.PROT_READ | unix.PROT_WRITE
-	flags, offset := unix.MAP_PRIVATE|unix.MAP_FIXED|unix.MAP_NORESERVE, r.Offset
-	if r.Backing == plan.Anonymous {
-		flags, fd, offset = flags|unix.MAP_ANONYMOUS, -1, 0
+	if m.server != nil {
+		start("serve page faults", func() error { return m.serve(ctx, installed) })
 	}
-	at := uintptr(base) + uintptr(r.Offset)
-	return remote.Call{Nr: unix.SYS_MMAP, Args: [6]uintptr{at, uintptr(r.Len), prot, uintptr(flags), uintptr(fd), uintptr(offset)}}
-}
-
-// faultCall creates a userfaultfd in the target. It goes through the device
-// where there is one: whoever has it open needs no privilege, and the target
-// has none. Faults of the kernel on the target's behalf must be served as well.
-func faultCall(device int) remote.Call {
-	const flags = unix.O_CLOEXEC | unix.O_NONBLOCK
-	if device < 0 {
-		return remote.Call{Nr: unix.SYS_USERFAULTFD, Args: [6]uintptr{flags}}
+	if m.plan.Fetch == plan.FetchShared {
+		start("install pages", func() error { return m.installBeside(installed) })
 	}
-	return remote.Call{Nr: unix.SYS_IOCTL, Args: [6]uintptr{uintptr(device), uffd.IoctlNew, flags}}
-}
-
-// trap takes the target's userfaultfd and registers the anonymous regions.
-func (m *Memory) trap(target Target, remoteFD int, base uint64) error {
-	fd, err := target.TakeFD(remoteFD)
-	if err != nil {
-		return err
-	}
-	u, err := uffd.New(fd, uffd.FeatureEventRemove|uffd.FeatureEventUnmap)
-	if err != nil {
-		return err
-	}
-	m.server = &uffd.Server{FD: u, Memory: m.file}
-	for _, r := range m.plan.Regions {
-		if r.Backing != plan.Anonymous {
-			continue
-		}
-		region := uffd.Region{Addr: base + uint64(r.Offset), Len: uint64(r.Len), Offset: r.Offset}
-		if err := u.Register(region.Addr, region.Len); err != nil {
-			return errors.Join(err, u.Close())
-		}
-		m.server.Regions = append(m.server.Regions, region)
+	if m.plan.Fetch == plan.FetchAheadLoading {
+		start("read the loading set", func() error { return m.prefetch.Wait(ctx) })
 	}
 	return nil
 }
 
-// Serve installs pieces, which are the contents of the plan's runs, and then
-// serves faults in a goroutine of its own until Close. installed is called once
-// the pieces are in place. failed is called, once, if a fault cannot be served:
-// it must end the process, whose threads would wait for ever.
-func (m *Memory) Serve(pieces iter.Seq2[int64, []byte], limits workingset.Limits, installed func(), failed func(error)) {
-	if m.server == nil {
-		return
-	}
-	if m.plan.Record {
-		recorder := workingset.NewRecorder(limits)
-		m.recorder = recorder
-		m.server.OnFault = func(offset int64) { recorder.Touch(uint32(offset / thaw.PageSize)) }
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	m.cancel = cancel
-	m.served.Go(func() {
-		if err := alive(m.serve(ctx, pieces, installed)); err != nil {
-			failed(fmt.Errorf("serve page faults: %w", err))
-		}
-	})
-}
-
 // serve keeps one thread, so that what it reads from the disk can be told from
 // what others read.
-func (m *Memory) serve(ctx context.Context, pieces iter.Seq2[int64, []byte], installed func()) error {
+func (m *Memory) serve(ctx context.Context, installed func()) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	if err := m.reads.begin(); err != nil {
 		return err
 	}
 	defer m.reads.end()
-	if pieces != nil {
-		if err := m.server.Install(pieces); err != nil {
+	if m.prefetch.pieces != nil {
+		if err := m.server.Install(m.prefetch.pieces); err != nil {
 			return err
 		}
+		installed()
 	}
-	installed()
 	return m.server.Serve(ctx)
 }
 
-// alive is err unless it only says that the process has ended, which its owner
-// knows.
+// installBeside gives the guest its own copies of the pages that it will write to,
+// while others may be served already.
+func (m *Memory) installBeside(installed func()) error {
+	err := m.server.InstallBeside(m.prefetch.contents.Image.Pieces())
+	if err == nil {
+		installed()
+	}
+	return err
+}
+
+// alive is err unless it only says that the process has ended, or that we are
+// done: its owner knows.
 func alive(err error) error {
-	if errors.Is(err, uffd.ErrGone) {
+	if errors.Is(err, uffd.ErrGone) || errors.Is(err, context.Canceled) {
 		return nil
 	}
 	return err
 }
 
-// StopRecording ends the recording and returns the set, or false when nothing
-// was being recorded. Faults are served on. The set's Memory and MemoryPages
-// are left for the caller to fill in.
-func (m *Memory) StopRecording() (workingset.Set, bool) {
-	if m.recorder == nil {
-		return workingset.Set{}, false
+// Settle waits until what the guest has mapped is known to be what was recorded,
+// and returns an error when it is not: then no reply of the guest counts.
+func (m *Memory) Settle(ctx context.Context) error {
+	if m.plan.Fetch == plan.FetchAheadLoading {
+		return m.prefetch.Wait(ctx)
 	}
-	touches, bound := m.recorder.Stop()
-	m.recorder = nil
-	return workingset.Set{Touches: touches, Bound: bound}, len(touches) > 0
+	return nil
+}
+
+// BadSet returns an error that wraps [workingset.ErrCorrupt] when the loading set
+// turned out to be of no use. The guest is well all the same.
+func (m *Memory) BadSet() error {
+	select {
+	case <-m.prefetch.done:
+		if errors.Is(m.prefetch.err, workingset.ErrCorrupt) {
+			return m.prefetch.err
+		}
+	default:
+	}
+	return nil
 }
 
 // Close stops serving and releases everything. The process must have ended.
 func (m *Memory) Close() error {
 	m.cancel()
+	m.stopRecorder()
+	m.prefetch.stop()
 	m.served.Wait()
+	m.prefetch.Close()
 	if m.server == nil {
 		return nil
 	}
@@ -208,16 +175,22 @@ func (m *Memory) Close() error {
 // Counters of a guest's memory since it was mapped.
 type Counters struct {
 	// Trapped faults were served through userfaultfd, Installed pages put in
-	// place before.
-	Trapped, Installed int64
-	// ServerRead is what serving read from the disk, in bytes.
-	ServerRead int64
+	// place before. Brought pages are in place or in memory, for the kernel to map.
+	Trapped, Installed, Brought int64
+	// ServerRead is what serving read from the disk, PrefetchRead what was read
+	// ahead past the page cache, in bytes.
+	ServerRead, PrefetchRead int64
 }
 
 // Counters may be called at any time.
 func (m *Memory) Counters() Counters {
-	if m.server == nil {
-		return Counters{}
+	c := Counters{PrefetchRead: m.prefetch.BytesRead()}
+	if m.server != nil {
+		c.Trapped, c.Installed, c.ServerRead = m.server.Trapped(), m.server.Installed(), m.reads.bytes()
 	}
-	return Counters{Trapped: m.server.Trapped(), Installed: m.server.Installed(), ServerRead: m.reads.bytes()}
+	c.Brought = m.plan.InstallPages()
+	if m.server != nil && m.plan.Fetch != plan.FetchShared {
+		c.Brought = c.Installed
+	}
+	return c
 }

@@ -3,255 +3,185 @@ package restore_test
 import (
 	"bytes"
 	"context"
-	"fmt"
-	"iter"
-	"math/rand/v2"
+	"errors"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"testing"
 	"time"
-
-	"go.uber.org/goleak"
-	"golang.org/x/sys/unix"
 
 	"thaw"
 	"thaw/plan"
 	"thaw/restore"
-	"thaw/vmm/qemu"
 	"thaw/workingset"
 )
-
-// The reader is a copy of this test program: the process that serves faults must
-// not raise them.
-func TestMain(m *testing.M) {
-	if args := os.Getenv("THAW_TEST_READER"); args != "" {
-		if err := reader(args); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		return
-	}
-	goleak.VerifyTestMain(m)
-}
-
-// reader copies memory of another process to standard output; args are its id,
-// an address and a length.
-func reader(args string) error {
-	var pid, base, length int
-	if _, err := fmt.Sscan(args, &pid, &base, &length); err != nil {
-		return err
-	}
-	buf := make([]byte, 1<<16)
-	for at := 0; at < length; at += len(buf) {
-		buf = buf[:min(len(buf), length-at)]
-		local := []unix.Iovec{{Base: &buf[0], Len: uint64(len(buf))}}
-		n, err := unix.ProcessVMReadv(pid, local, []unix.RemoteIovec{{Base: uintptr(base + at), Len: len(buf)}}, 0)
-		if err != nil || n != len(buf) {
-			return fmt.Errorf("read %d bytes at %#x: %d, %w", len(buf), base+at, n, err)
-		}
-		if _, err := os.Stdout.Write(buf); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func readCommand(ctx context.Context, pid int, base uint64, length int) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, os.Args[0])
-	cmd.Env = append(os.Environ(), fmt.Sprintf("THAW_TEST_READER=%d %d %d", pid, base, length))
-	cmd.Stderr = os.Stderr
-	return cmd
-}
-
-const memoryBytes = 128 << 20
-
-// memoryFile is a guest memory file: random pages, with holes between.
-func memoryFile(t *testing.T) (*os.File, []byte) {
-	t.Helper()
-	f, err := os.Create(filepath.Join(t.TempDir(), "memory"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = f.Close() })
-	content := make([]byte, memoryBytes)
-	random := rand.NewChaCha8([32]byte{1})
-	for at := 0; at < memoryBytes; at += 1 << 20 {
-		_, _ = random.Read(content[at : at+300<<10])
-		if _, err := f.WriteAt(content[at:at+300<<10], int64(at)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := f.Truncate(memoryBytes); err != nil {
-		t.Fatal(err)
-	}
-	return f, content
-}
-
-// start returns a real VMM that waits for a snapshot.
-func start(t *testing.T) *qemu.VM {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("VMMs are controlled as root: run the tests with sudo")
-	}
-	if _, err := exec.LookPath(qemu.Binary); err != nil {
-		t.Skipf("%s is missing: run scripts/deps.sh", qemu.Binary)
-	}
-	driver, err := qemu.New(t.Context(), qemu.TCG)
-	if err != nil {
-		t.Fatal(err)
-	}
-	vm, err := driver.Prestart(t.Context(), memoryBytes, 2)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(vm.Close)
-	return vm
-}
-
-// read returns guest memory as the VMM sees it.
-func read(t *testing.T, pid int, base uint64) []byte {
-	t.Helper()
-	out, err := readCommand(t.Context(), pid, base, memoryBytes).Output()
-	if err != nil {
-		t.Fatalf("read guest memory: %v", err)
-	}
-	return out
-}
-
-func set(pages int) *workingset.Set {
-	s := &workingset.Set{MemoryPages: memoryBytes / thaw.PageSize}
-	for i := range pages {
-		s.Touches = append(s.Touches, workingset.Touch{Page: uint32(i * 7 % (memoryBytes / thaw.PageSize))})
-	}
-	return s
-}
-
-func pieces(s *workingset.Set, content []byte) iter.Seq2[int64, []byte] {
-	return func(yield func(int64, []byte) bool) {
-		for _, r := range s.Runs() {
-			from, n := int64(r.Page)*thaw.PageSize, int64(r.Pages)*thaw.PageSize
-			if !yield(from, content[from:from+n]) {
-				return
-			}
-		}
-	}
-}
 
 // TestMemoryIsTheSnapshots compares all of guest memory, byte for byte, after
 // each policy.
 func TestMemoryIsTheSnapshots(t *testing.T) {
 	f, content := memoryFile(t)
-	for name, c := range map[string]struct {
-		policy thaw.Policy
-		set    *workingset.Set
-	}{
-		"Vanilla":        {thaw.PolicyVanilla, nil},
-		"ReapRecords":    {thaw.PolicyReap, nil},
-		"ReapPrefetches": {thaw.PolicyReap, set(3000)},
-	} {
-		t.Run(name, func(t *testing.T) { compare(t, c.policy, c.set, f, content) })
-	}
-}
-
-func compare(t *testing.T, policy thaw.Policy, s *workingset.Set, f *os.File, content []byte) {
-	vm := start(t)
-	base, err := vm.GuestMemory(memoryBytes)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var runs []workingset.Run
-	if s != nil {
-		runs = s.Runs()
-	}
-	p, err := plan.New(policy, thaw.Manifest{MemoryBytes: memoryBytes}, runs)
-	if err != nil {
-		t.Fatal(err)
-	}
-	m, err := restore.Map(t.Context(), vm, base, p, f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var install iter.Seq2[int64, []byte]
-	if s != nil {
-		install = pieces(s, content)
-	}
-	failed := make(chan error, 1)
-	m.Serve(install, workingset.DefaultLimits(), func() {}, func(err error) { failed <- err; vm.Kill() })
-	if got := read(t, vm.PID(), base); !bytes.Equal(got, content) {
-		t.Errorf("guest memory differs from the snapshot's at byte %d", firstDifference(got, content))
-	}
-	check(t, p, m)
-	vm.Kill()
-	if err := m.Close(); err != nil {
-		t.Error(err)
-	}
-	select {
-	case err := <-failed:
-		t.Errorf("page faults could not be served: %v", err)
-	default:
+	for _, policy := range thaw.Policies() {
+		if policy == thaw.PolicyBoot || policy == thaw.PolicyAuto {
+			continue // they restore nothing, or by another one
+		}
+		sets := map[string]*workingset.Set{"Nothing": nil}
+		switch plan.Learns(policy) {
+		case plan.RecordTrace:
+			sets["Set"], sets["Everything"] = set(3000, workingset.Trace), set(memoryBytes/thaw.PageSize, workingset.Trace)
+		case plan.RecordHostPages:
+			sets["Set"] = set(3000, workingset.HostPages)
+		}
+		for name, s := range sets {
+			t.Run(string(policy)+name, func(t *testing.T) {
+				k, c := contents(t, policy, s, f)
+				g := layOut(t, policy, k, c, f)
+				if got := read(t, g.vm.PID(), g.base); !bytes.Equal(got, content) {
+					t.Errorf("guest memory differs from the snapshot's at byte %d", firstDifference(got, content))
+				}
+				if err := g.Settle(t.Context()); err != nil {
+					t.Error(err)
+				}
+				check(t, g)
+				g.end(t)
+			})
+		}
 	}
 }
 
 // check compares the counters with the plan.
-func check(t *testing.T, p plan.Plan, m *restore.Memory) {
+func check(t *testing.T, g *guest) {
 	t.Helper()
 	const pages = memoryBytes / thaw.PageSize
-	c, installed := m.Counters(), p.InstallPages()
-	if c.Installed != installed || p.Trap && c.Trapped != pages-installed || !p.Trap && c.Trapped != 0 {
-		t.Errorf("%d pages installed and %d trapped, of %d planned and %d in all", c.Installed, c.Trapped, installed, pages)
+	c, planned := g.Counters(), g.plan.InstallPages()
+	switch g.plan.Fetch {
+	case plan.FetchDirect, plan.FetchBuffered, plan.FetchPages, plan.FetchMemory:
+		if c.Installed != planned || c.PrefetchRead != planned*thaw.PageSize {
+			t.Errorf("%d pages installed and %d bytes read, of %d pages planned", c.Installed, c.PrefetchRead, planned)
+		}
+	case plan.FetchShared:
+		if <-g.finished; c.Installed > planned || c.PrefetchRead != planned*thaw.PageSize {
+			t.Errorf("%d pages installed and %d bytes read, of %d pages planned", c.Installed, c.PrefetchRead, planned)
+		}
 	}
-	recorded, ok := m.StopRecording()
-	if ok != p.Record || p.Record && len(recorded.Touches) != pages {
-		t.Errorf("recorded %d pages (%v), want %d", len(recorded.Touches), ok, pages)
+	if len(g.plan.Regions) == 1 && g.plan.Traps() && c.Trapped != pages-c.Installed {
+		t.Errorf("%d pages trapped of %d, %d installed", c.Trapped, pages, c.Installed)
+	}
+	recorded, ok := g.StopRecording()
+	if ok != (g.plan.Record != plan.RecordNothing) || g.plan.Record == plan.RecordTrace && len(recorded.Touches) != pages {
+		t.Errorf("recorded %d pages (%v) by %q", len(recorded.Touches), ok, g.plan.Record)
+	}
+	measured, err := g.Measure(nonZero())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if q := measured.Quality; q.Brought != planned || q.Hits > q.Brought || measured.Layout.Mappings < 1 || measured.Use.Resident == 0 {
+		t.Errorf("measured %+v, %d pages planned", measured, planned)
 	}
 }
 
-func firstDifference(a, b []byte) int {
-	for i := range min(len(a), len(b)) {
-		if a[i] != b[i] {
-			return i
+// TestCorruptLoadingSet: thaw goes on without the bad pages and says so; a guest
+// that maps the file itself must not go on.
+func TestCorruptLoadingSet(t *testing.T) {
+	f, content := memoryFile(t)
+	corrupt := func(t *testing.T, c restore.Contents) {
+		t.Helper()
+		file, err := os.OpenFile(c.Loading, os.O_RDWR, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer file.Close()
+		if _, err := file.WriteAt([]byte("damage"), c.Set.Size()-100); err != nil {
+			t.Fatal(err)
 		}
 	}
-	return min(len(a), len(b))
+	t.Run("Thaw", func(t *testing.T) {
+		k, c := contents(t, thaw.PolicyReap, set(3000, workingset.Trace), f)
+		for _, a := range plan.Arrange(*k.Working, nonZero()) {
+			if a.Name == thaw.FileLoadingSetThaw {
+				a.MemoryPages = memoryBytes / thaw.PageSize
+				k.Loading = encode(t, c.Loading, a.LoadingSet, f)
+			}
+		}
+		c.Set = k.Loading
+		corrupt(t, c)
+		c.Image = image(t, f, k.Loading, c.Loading)
+		g := layOut(t, thaw.PolicyThaw, k, c, f)
+		if got := read(t, g.vm.PID(), g.base); !bytes.Equal(got, content) {
+			t.Errorf("guest memory differs from the snapshot's at byte %d", firstDifference(got, content))
+		}
+		if err := c.Image.Wait(); !errors.Is(err, workingset.ErrCorrupt) {
+			t.Errorf("Wait = %v", err)
+		}
+		for g.BadSet() == nil {
+			time.Sleep(time.Millisecond) // it is told a moment later
+		}
+		g.end(t)
+	})
+	t.Run("FaaSnap", func(t *testing.T) {
+		k, c := contents(t, thaw.PolicyFaaSnap, set(3000, workingset.HostPages), f)
+		corrupt(t, c)
+		g := layOut(t, thaw.PolicyFaaSnap, k, c, f)
+		if err := g.Settle(t.Context()); !errors.Is(err, workingset.ErrCorrupt) {
+			t.Errorf("Settle = %v", err)
+		}
+		if err := <-g.failed; !errors.Is(err, workingset.ErrCorrupt) {
+			t.Errorf("failed = %v", err)
+		}
+		g.end(t)
+	})
+	t.Run("Reap", func(t *testing.T) {
+		k, c := contents(t, thaw.PolicyReap, set(3000, workingset.Trace), f)
+		corrupt(t, c)
+		p, err := plan.New(thaw.PolicyReap, k, plan.DefaultLimits())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := restore.Begin(p, c); !errors.Is(err, workingset.ErrCorrupt) {
+			t.Errorf("Begin = %v", err)
+		}
+	})
+}
+
+// TestClonesDoNotSeeEachOther writes into one of two clones of an image.
+func TestClonesDoNotSeeEachOther(t *testing.T) {
+	f, content := memoryFile(t)
+	k, c := contents(t, thaw.PolicyThaw, set(3000, workingset.Trace), f)
+	one, other := layOut(t, thaw.PolicyThaw, k, c, f), layOut(t, thaw.PolicyThaw, k, c, f)
+	<-one.finished
+	<-other.finished
+	write(t, one.vm.PID(), one.base, []byte("mine"))
+	write(t, one.vm.PID(), one.base+7*thaw.PageSize, []byte("mine")) // one of them is shared, one a copy
+	if got := read(t, other.vm.PID(), other.base); !bytes.Equal(got, content) {
+		t.Errorf("the other clone's memory differs from the snapshot's at byte %d", firstDifference(got, content))
+	}
+	if got := read(t, one.vm.PID(), one.base); !bytes.HasPrefix(got, []byte("mine")) || !bytes.HasPrefix(got[7*thaw.PageSize:], []byte("mine")) {
+		t.Error("the clone does not see its own write")
+	}
+	one.end(t)
+	other.end(t)
 }
 
 // TestAFaultThatCannotBeServed cuts the memory file: whoever waits for the page
 // must not wait for ever.
 func TestAFaultThatCannotBeServed(t *testing.T) {
 	f, _ := memoryFile(t)
-	vm := start(t)
-	base, err := vm.GuestMemory(memoryBytes)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := plan.New(thaw.PolicyReap, thaw.Manifest{MemoryBytes: memoryBytes}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	m, err := restore.Map(t.Context(), vm, base, p, f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	failed := make(chan error, 1)
-	m.Serve(nil, workingset.DefaultLimits(), func() {}, func(err error) { failed <- err; vm.Kill() })
+	k, c := contents(t, thaw.PolicyReap, nil, f)
+	g := layOut(t, thaw.PolicyReap, k, c, f)
 	if err := f.Truncate(1 << 20); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	ended := make(chan struct{})
-	cmd := readCommand(ctx, vm.PID(), base+2<<20, thaw.PageSize)
+	cmd := readCommand(ctx, g.vm.PID(), g.base+2<<20, thaw.PageSize)
 	cmd.Stderr = nil
 	go func() {
 		defer close(ended)
 		_ = cmd.Run() // it cannot get the page; that it ends is what matters
 	}()
-	if err := <-failed; err == nil {
+	if err := <-g.failed; err == nil {
 		t.Error("no error")
 	}
-	<-vm.Done() // its own threads are gone with it
-	if err := m.Close(); err != nil {
+	<-g.vm.Done() // its own threads are gone with it
+	if err := g.Close(); err != nil {
 		t.Error(err)
 	}
 	<-ended

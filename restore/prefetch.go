@@ -1,0 +1,288 @@
+package restore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
+
+	"thaw"
+	"thaw/pagecache"
+	"thaw/plan"
+	"thaw/resident"
+	"thaw/workingset"
+)
+
+// Contents is where the pages of a plan come from.
+type Contents struct {
+	// Memory and Loading are paths of files; Loading is "" for plans without one.
+	Memory, Loading string
+	// Set describes the loading set.
+	Set *workingset.LoadingSet
+	// Image is for plans that share one. It is borrowed, and its load has begun.
+	Image *resident.Image
+	// First says that the image is loaded for this restore.
+	First bool
+}
+
+// Prefetch is the bringing in of a plan's pages. It begins before there is a VMM.
+// Close ends it and releases everything.
+type Prefetch struct {
+	plan     plan.Plan
+	contents Contents
+	loading  *os.File // for mapping, nil when no region is backed by it
+	// pieces are what is to be installed, nil when nothing is.
+	pieces iter.Seq2[int64, []byte]
+
+	cancel context.CancelFunc
+	work   sync.WaitGroup
+	done   chan struct{} // closed when the reading ahead has ended
+	err    error         // of that
+	read   atomic.Int64
+	reads  threadReads // of what reads through the page cache
+}
+
+// Begin starts to read what p brings in ahead. A loading set that is read whole is
+// verified before Begin returns: an error that wraps [workingset.ErrCorrupt] says
+// that it cannot be used, and that another plan is needed.
+func Begin(p plan.Plan, c Contents) (_ *Prefetch, err error) {
+	f := &Prefetch{plan: p, contents: c, done: make(chan struct{})}
+	ctx, cancel := context.WithCancel(context.Background())
+	f.cancel = cancel
+	defer func() {
+		if err != nil {
+			f.Close()
+		}
+	}()
+	return f, f.begin(ctx)
+}
+
+func (f *Prefetch) begin(ctx context.Context) (err error) {
+	ahead := func(context.Context) error { return nil } // what is still to do beside the VMM's start
+	switch f.plan.Fetch {
+	case plan.FetchDirect:
+		err = f.readWhole(pagecache.OpenDirect)
+	case plan.FetchBuffered:
+		err = f.readWhole(os.Open)
+	case plan.FetchPages:
+		ahead, err = f.readPages()
+	case plan.FetchMemory:
+		ahead, err = f.readMemory()
+	case plan.FetchShared:
+		ahead = func(context.Context) error { return f.contents.Image.Wait() }
+	case plan.FetchAheadMemory:
+		ahead = f.counted(f.memoryAhead)
+	case plan.FetchAheadLoading:
+		ahead = f.counted(f.loadingAhead)
+		f.loading, err = os.Open(f.contents.Loading)
+	}
+	if err != nil {
+		close(f.done)
+		return fmt.Errorf("prefetch: %w", err) // nothing is under way
+	}
+	f.work.Go(func() {
+		defer close(f.done)
+		f.err = ahead(ctx)
+	})
+	return nil
+}
+
+// Wait waits until the reading ahead has ended and returns its error.
+func (f *Prefetch) Wait(ctx context.Context) error {
+	select {
+	case <-f.done:
+		return f.err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// stop makes the reading end soon.
+func (f *Prefetch) stop() { f.cancel() }
+
+// Close ends the reading and waits for that. Whoever installs pieces must have
+// ended.
+func (f *Prefetch) Close() {
+	f.cancel()
+	f.work.Wait()
+	if f.loading != nil {
+		_ = f.loading.Close() // read only
+	}
+}
+
+// BytesRead is what came from the disk so far; of FetchPages and FetchMemory, what
+// was asked for. What an image shares is read for the first of its clones.
+func (f *Prefetch) BytesRead() int64 {
+	n := f.read.Load() + f.reads.bytes()
+	if f.contents.First {
+		n += f.contents.Image.BytesRead()
+	}
+	return n
+}
+
+// readWhole reads the data of the loading set with one request (REAP, section
+// 5.2.2).
+func (f *Prefetch) readWhole(open func(string) (*os.File, error)) error {
+	file, err := open(f.contents.Loading)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	set := f.contents.Set
+	data := pagecache.Aligned(set.Pages() * thaw.PageSize)
+	if n, err := file.ReadAt(data, set.DataOffset()); n < len(data) {
+		return short("loading set", err)
+	}
+	f.read.Add(int64(len(data)))
+	f.pieces = workingset.Pieces(set.Extents, data)
+	return set.VerifyAll(data)
+}
+
+// short makes a file that is too short one that is corrupt.
+func short(what string, err error) error {
+	if errors.Is(err, io.EOF) {
+		return fmt.Errorf("%s %w: it is cut off", what, workingset.ErrCorrupt)
+	}
+	return fmt.Errorf("read the %s: %w", what, err)
+}
+
+// piece is a part of guest memory on its way.
+type piece struct {
+	offset int64
+	data   []byte
+}
+
+// pageReaders is how many pages FetchPages reads at once (REAP, figure 7).
+const pageReaders = 16
+
+// readPages reads the plan's pages out of the memory file one by one.
+func (f *Prefetch) readPages() (ahead func(context.Context) error, err error) {
+	var pages []workingset.Run
+	for _, e := range f.plan.Extents {
+		for p := e.Page; p < e.End(); p++ {
+			pages = append(pages, workingset.Run{Page: p, Pages: 1})
+		}
+	}
+	return f.readers(os.Open, pageReaders, pages)
+}
+
+// readMemory reads the plan's extents out of the memory file, in requests of up
+// to 1 MiB of which several are in flight.
+func (f *Prefetch) readMemory() (ahead func(context.Context) error, err error) {
+	const most, inFlight = workingset.ChunkBytes / thaw.PageSize, 4
+	var parts []workingset.Run
+	for _, e := range f.plan.Extents {
+		for r := e.Run; r.Pages > 0; {
+			n := min(r.Pages, most)
+			parts = append(parts, workingset.Run{Page: r.Page, Pages: n})
+			r.Page, r.Pages = r.Page+n, r.Pages-n
+		}
+	}
+	return f.readers(pagecache.OpenDirect, inFlight, parts)
+}
+
+// readers has n goroutines read runs of the memory file. What they bring, in any
+// order, becomes the pieces, which end early after a failure.
+func (f *Prefetch) readers(open func(string) (*os.File, error), n int, runs []workingset.Run) (ahead func(context.Context) error, err error) {
+	file, err := open(f.contents.Memory)
+	if err != nil {
+		return nil, err
+	}
+	out := make(chan piece, n)
+	f.pieces = func(yield func(int64, []byte) bool) {
+		for p := range out {
+			if !yield(p.offset, p.data) {
+				return
+			}
+		}
+	}
+	return func(ctx context.Context) error {
+		defer file.Close()
+		defer close(out)
+		var next atomic.Int64
+		readers, ctx := errgroup.WithContext(ctx)
+		for range n {
+			readers.Go(func() error { return f.readRuns(ctx, file, runs, &next, out) })
+		}
+		return readers.Wait()
+	}, nil
+}
+
+func (f *Prefetch) readRuns(ctx context.Context, file *os.File, runs []workingset.Run, next *atomic.Int64, out chan<- piece) error {
+	for {
+		i := int(next.Add(1)) - 1
+		if i >= len(runs) {
+			return nil
+		}
+		offset := int64(runs[i].Page) * thaw.PageSize
+		data := pagecache.Aligned(int64(runs[i].Pages) * thaw.PageSize)
+		if n, err := file.ReadAt(data, offset); n < len(data) {
+			return short("memory file", err)
+		}
+		f.read.Add(int64(len(data)))
+		select {
+		case out <- piece{offset, data}:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// counted keeps one thread for ahead, so that what it reads from the disk can be
+// told from what others read.
+func (f *Prefetch) counted(ahead func(context.Context) error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		if err := f.reads.begin(); err != nil {
+			return err
+		}
+		defer f.reads.end()
+		return ahead(ctx)
+	}
+}
+
+// memoryAhead has the kernel read the plan's extents of the memory file (FaaSnap,
+// section 4.2, without a loading set file).
+func (f *Prefetch) memoryAhead(ctx context.Context) error {
+	file, err := os.Open(f.contents.Memory)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	buf := make([]byte, workingset.ChunkBytes)
+	for _, e := range f.plan.Extents {
+		at, left := int64(e.Page)*thaw.PageSize, int64(e.Pages)*thaw.PageSize
+		for ; left > 0 && ctx.Err() == nil; left, at = left-int64(len(buf)), at+int64(len(buf)) {
+			if n, err := file.ReadAt(buf[:min(left, int64(len(buf)))], at); n == 0 {
+				return short("memory file", err)
+			}
+		}
+	}
+	return nil
+}
+
+// loadingAhead has the kernel read the loading set file from its beginning to its
+// end (FaaSnap, section 4.2) and verifies what it has read: guests map it.
+func (f *Prefetch) loadingAhead(ctx context.Context) error {
+	set, buf := f.contents.Set, make([]byte, workingset.ChunkBytes)
+	left := set.Pages() * thaw.PageSize
+	for i := 0; left > 0 && ctx.Err() == nil; i++ {
+		buf = buf[:min(left, workingset.ChunkBytes)]
+		if n, err := f.loading.ReadAt(buf, set.DataOffset()+int64(i)*workingset.ChunkBytes); n < len(buf) {
+			return short("loading set", err)
+		}
+		if err := set.Verify(i, buf); err != nil {
+			return err
+		}
+		left -= int64(len(buf))
+	}
+	return ctx.Err()
+}
