@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"thaw"
+	"thaw/workingset"
 )
 
 // Draft is a snapshot being made. Publish or Discard ends it.
@@ -93,11 +94,14 @@ func (d *Draft) Discard() error {
 func (d *Draft) Publish(ctx context.Context, machine thaw.Machine, images thaw.Images) (m thaw.Manifest, err error) {
 	defer func() { err = errors.Join(err, d.Discard()) }()
 	m = thaw.Manifest{Format: thaw.ManifestFormat, ID: d.id, Created: time.Now().UTC(), Machine: machine, Images: images}
-	pages, err := punchZeroPages(d.Memory)
+	nonZero, err := punchZeroPages(d.Memory)
 	if err != nil {
 		return m, err
 	}
-	m.NonZeroPages = pages
+	m.NonZeroPages = workingset.CountPages(nonZero)
+	if m.Regions, err = d.writeRegions(ctx, nonZero); err != nil {
+		return m, err
+	}
 	if m.Memory, err = seal(ctx, d.Memory); err != nil {
 		return m, err
 	}
@@ -114,6 +118,23 @@ func (d *Draft) Publish(ctx context.Context, machine thaw.Machine, images thaw.I
 		return m, err
 	}
 	return m, d.activate(m)
+}
+
+// writeRegions keeps which pages of the memory file are not zero.
+func (d *Draft) writeRegions(ctx context.Context, nonZero []workingset.Run) (thaw.File, error) {
+	info, err := d.Memory.Stat()
+	if err != nil {
+		return thaw.File{}, fmt.Errorf("write the regions: %w", err)
+	}
+	f, err := os.OpenFile(filepath.Join(d.folder, thaw.FileRegions), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return thaw.File{}, fmt.Errorf("write the regions: %w", err)
+	}
+	defer f.Close()
+	if err := workingset.EncodeRegions(f, uint32(info.Size()/thaw.PageSize), nonZero); err != nil {
+		return thaw.File{}, err
+	}
+	return seal(ctx, f)
 }
 
 func (d *Draft) identity() (thaw.Identity, error) {

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"thaw"
+	"thaw/workingset"
 )
 
 // sum returns the size and checksum of f from its beginning, unless ctx ends
@@ -40,17 +41,24 @@ func sum(ctx context.Context, f *os.File) (thaw.File, error) {
 }
 
 // punchZeroPages gives the zero pages of f back to the file system and returns
-// how many pages are left.
-func punchZeroPages(f *os.File) (nonZero int64, err error) {
+// the runs of those that are left.
+func punchZeroPages(f *os.File) (nonZero []workingset.Run, err error) {
 	err = eachExtent(f, func(start, end int64) error {
-		n, err := punchExtent(f, start, end)
-		nonZero += n
-		return err
+		return punchExtent(f, start, end, func(page uint32) { nonZero = grow(nonZero, page) })
 	})
 	if err != nil {
-		return 0, fmt.Errorf("punch holes into the memory file: %w", err)
+		return nil, fmt.Errorf("punch holes into the memory file: %w", err)
 	}
 	return nonZero, nil
+}
+
+// grow adds page, which is after those of runs.
+func grow(runs []workingset.Run, page uint32) []workingset.Run {
+	if n := len(runs); n > 0 && runs[n-1].End() == page {
+		runs[n-1].Pages++
+		return runs
+	}
+	return append(runs, workingset.Run{Page: page, Pages: 1})
 }
 
 // eachExtent calls do for each stretch of f that is not a hole (lseek(2)).
@@ -73,28 +81,28 @@ func eachExtent(f *os.File, do func(start, end int64) error) error {
 }
 
 // punchExtent looks at the pages from start to end, all of them data, and
-// punches each stretch of zero pages at once.
-func punchExtent(f *os.File, start, end int64) (nonZero int64, err error) {
+// punches each stretch of zero pages at once. nonZero is told of the others.
+func punchExtent(f *os.File, start, end int64, nonZero func(page uint32)) error {
 	buf, zero := make([]byte, 1<<20), make([]byte, thaw.PageSize)
 	hole := start // zero pages from here on
 	for at := start; at < end; at += int64(len(buf)) {
 		buf = buf[:min(int64(len(buf)), end-at)]
 		if _, err := f.ReadAt(buf, at); err != nil {
-			return nonZero, err
+			return err
 		}
 		for p := 0; p < len(buf); p += thaw.PageSize {
 			page := at + int64(p)
 			if bytes.Equal(buf[p:min(p+thaw.PageSize, len(buf))], zero) {
 				continue
 			}
-			nonZero++
+			nonZero(uint32(page / thaw.PageSize))
 			if err := punch(f, hole, page); err != nil {
-				return nonZero, err
+				return err
 			}
 			hole = page + thaw.PageSize
 		}
 	}
-	return nonZero, punch(f, hole, end)
+	return punch(f, hole, end)
 }
 
 func punch(f *os.File, start, end int64) error {

@@ -315,10 +315,10 @@ func TestGivenUp(t *testing.T) {
 	cancel(reason)
 	moved()["Rewritten"](t, filepath.Join(dir, "snapshots", m.ID))
 	_, openErr := openByID(ctx, s, m.ID, machine())
-	_, setErr := s.PublishWorkingSet(ctx, m, setOf(1))
+	setErr := s.PublishLoadingSet(ctx, m, thaw.FileLoadingSetThaw, loadingOf(t, m, 1))
 	_, publishErr := draft(t, s).Publish(ctx, machine(), images())
 	for name, err := range map[string]error{
-		"Open": openErr, "PublishWorkingSet": setErr, "Publish": publishErr, "Verify": s.Verify(ctx, m.ID),
+		"Open": openErr, "PublishLoadingSet": setErr, "Publish": publishErr, "Verify": s.Verify(ctx, m.ID),
 	} {
 		if !errors.Is(err, reason) && !errors.Is(err, context.Canceled) {
 			t.Errorf("%s = %v, want the reason", name, err)

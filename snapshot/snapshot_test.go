@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
@@ -141,7 +142,7 @@ func TestPublish(t *testing.T) {
 	if d := cmp.Diff([]string{m.ID}, names(t, filepath.Dir(folder))); d != "" {
 		t.Error("something else is left in the store:", d)
 	}
-	if d := cmp.Diff([]string{thaw.FileManifest, thaw.FileMemory, thaw.FileState}, names(t, folder)); d != "" {
+	if d := cmp.Diff([]string{thaw.FileManifest, thaw.FileMemory, thaw.FileRegions, thaw.FileState}, names(t, folder)); d != "" {
 		t.Error(d)
 	}
 	t.Run("ManifestIsReadBack", func(t *testing.T) {
@@ -379,7 +380,7 @@ func TestQuarantine(t *testing.T) {
 		}
 	}
 	for _, name := range []string{m.ID, m.ID + ".1"} {
-		if d := cmp.Diff([]string{thaw.FileManifest, thaw.FileMemory, thaw.FileState}, names(t, filepath.Join(quarantine, name))); d != "" {
+		if d := cmp.Diff([]string{thaw.FileManifest, thaw.FileMemory, thaw.FileRegions, thaw.FileState}, names(t, filepath.Join(quarantine, name))); d != "" {
 			t.Error(d)
 		}
 	}
@@ -415,9 +416,9 @@ func TestIDsThatAreNone(t *testing.T) {
 				}
 			}
 			for name, err := range map[string]error{
-				"Remove":               s.Remove(id),
-				"Quarantine":           s.Quarantine(id, errors.New("reason")),
-				"QuarantineWorkingSet": s.QuarantineWorkingSet(id, errors.New("reason")),
+				"Remove":        s.Remove(id),
+				"Quarantine":    s.Quarantine(id, errors.New("reason")),
+				"QuarantineSet": s.QuarantineSet(id, thaw.FileWorkingSet, errors.New("reason")),
 			} {
 				if err == nil {
 					t.Errorf("%s did not refuse", name)
@@ -458,11 +459,13 @@ func TestInfo(t *testing.T) {
 			t.Fatal(err)
 		}
 		want.DiskBytes += st.Blocks * 512
+		want.Files = append(want.Files, thaw.SnapshotFile{Name: name, Bytes: st.Size, DiskBytes: st.Blocks * 512})
 	}
-	if d := cmp.Diff(want, info); d != "" {
+	byName := cmpopts.SortSlices(func(a, b thaw.SnapshotFile) bool { return a.Name < b.Name })
+	if d := cmp.Diff(want, info, byName); d != "" {
 		t.Error(d)
 	}
-	publishSet(t, s, m, 9, 300)
+	publishSets(t, s, m, 9, 300)
 	if again, err := s.Info(m.ID); err != nil || again.WorkingSetPages != 2 || again.DiskBytes <= info.DiskBytes {
 		t.Errorf("Info with a working set = %+v, %v", again, err)
 	}

@@ -7,7 +7,10 @@
 //	manifest.json  written last, see [thaw.Manifest]
 //	state          device state and registers, as QEMU writes them
 //	memory         guest memory, page for page; zero pages are holes
-//	working-set    see package workingset; there once a restore has recorded it
+//	regions        which pages of memory are not zero, see package workingset
+//	working-set    what restores have recorded of first touches, once one has
+//	host-pages     what FaaSnap's recording has seen, once it has
+//	loading-set-*  pages laid out for one sequential read, made of these two
 package snapshot
 
 import (
@@ -167,12 +170,12 @@ func (s *Store) Quarantine(id string, reason error) error {
 	return s.setAside(s.folder(id), id, reason)
 }
 
-// QuarantineWorkingSet does the same with its working set only.
-func (s *Store) QuarantineWorkingSet(id string, reason error) error {
+// QuarantineSet does the same with its set called name only.
+func (s *Store) QuarantineSet(id, name string, reason error) error {
 	if !idRule.MatchString(id) {
 		return fmt.Errorf("quarantine: %q is not a snapshot id", id)
 	}
-	return s.setAside(s.workingSetPath(id), id+"."+thaw.FileWorkingSet, reason)
+	return s.setAside(filepath.Join(s.folder(id), name), id+"."+name, reason)
 }
 
 const reasonSuffix = ".reason"

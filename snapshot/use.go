@@ -1,7 +1,6 @@
 package snapshot
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -10,12 +9,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
-	"github.com/google/renameio/v2"
 	"golang.org/x/sys/unix"
 
 	"thaw"
-	"thaw/pagecache"
 	"thaw/workingset"
 )
 
@@ -57,22 +55,31 @@ func (s *Store) Open(ctx context.Context, m thaw.Manifest, machine thaw.Machine)
 // state returns the verified state in a memfd, so that what was summed is what
 // is loaded.
 func (s *Store) state(m thaw.Manifest) (*os.File, error) {
-	path := filepath.Join(s.folder(m.ID), thaw.FileState)
+	b, err := s.verified(m, thaw.FileState, m.State, maxState)
+	if err != nil {
+		return nil, err
+	}
+	return memoryFile("state", b)
+}
+
+// verified reads a small file of m and compares it with its checksum.
+func (s *Store) verified(m thaw.Manifest, name string, want thaw.File, limit int64) ([]byte, error) {
+	path := filepath.Join(s.folder(m.ID), name)
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, unreadable(err)
 	}
-	if info.Size() != m.State.Bytes || m.State.Bytes > maxState {
-		return nil, fmt.Errorf("%w: state file is not %d bytes long", ErrCorrupt, m.State.Bytes)
+	if info.Size() != want.Bytes || want.Bytes > limit {
+		return nil, fmt.Errorf("%w: %s file is not %d bytes long", ErrCorrupt, name, want.Bytes)
 	}
 	b, err := os.ReadFile(path)
 	if err != nil {
 		return nil, unreadable(err)
 	}
-	if digest := sha256.Sum256(b); hex.EncodeToString(digest[:]) != m.State.SHA256 {
-		return nil, fmt.Errorf("%w: checksum of the state file differs", ErrCorrupt)
+	if digest := sha256.Sum256(b); hex.EncodeToString(digest[:]) != want.SHA256 {
+		return nil, fmt.Errorf("%w: checksum of the %s file differs", ErrCorrupt, name)
 	}
-	return memoryFile("state", b)
+	return b, nil
 }
 
 func memoryFile(name string, b []byte) (*os.File, error) {
@@ -146,64 +153,8 @@ func (s *Store) Verify(ctx context.Context, id string) error {
 	if err != nil {
 		return errors.Join(err, state.Close())
 	}
-	return errors.Join(sameSum(ctx, memory, m.Memory), memory.Close(), state.Close())
-}
-
-// WorkingSet reads the working set of m, past the page cache and with one
-// request. A snapshot that has none yet is [fs.ErrNotExist]; a set that cannot
-// be trusted, or belongs to another memory file, wraps
-// [workingset.ErrCorrupt].
-func (s *Store) WorkingSet(m thaw.Manifest) (*workingset.File, error) {
-	b, _, err := pagecache.ReadDirect(s.workingSetPath(m.ID), workingset.Size(int(m.MemoryBytes/thaw.PageSize)))
-	if errors.Is(err, unix.EIO) || errors.Is(err, unix.EISDIR) || errors.Is(err, pagecache.ErrTooLong) {
-		return nil, fmt.Errorf("%w: %w", workingset.ErrCorrupt, err)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read the working set: %w", err)
-	}
-	f, err := workingset.Decode(b)
-	if err != nil {
-		return nil, err
-	}
-	if hex.EncodeToString(f.Memory[:]) != m.Memory.SHA256 || int64(f.MemoryPages)*thaw.PageSize != m.MemoryBytes {
-		return nil, fmt.Errorf("%w: it belongs to another snapshot", workingset.ErrCorrupt)
-	}
-	return f, nil
-}
-
-func (s *Store) workingSetPath(id string) string {
-	return filepath.Join(s.folder(id), thaw.FileWorkingSet)
-}
-
-// HasWorkingSet says whether one was recorded.
-func (s *Store) HasWorkingSet(id string) bool { return exists(s.workingSetPath(id)) }
-
-// PublishWorkingSet writes set as the working set of m, with the contents of its
-// pages: all of it or nothing. A snapshot that has one already keeps it, which
-// is false.
-func (s *Store) PublishWorkingSet(ctx context.Context, m thaw.Manifest, set workingset.Set) (bool, error) {
-	if s.HasWorkingSet(m.ID) {
-		return false, nil
-	}
-	memory, m, err := s.memory(ctx, m)
-	if err != nil {
-		return false, err
-	}
-	defer memory.Close()
-	digest, err := hex.DecodeString(m.Memory.SHA256)
-	if err != nil {
-		return false, fmt.Errorf("publish the working set: %w", err)
-	}
-	copy(set.Memory[:], digest)
-	set.MemoryPages = uint32(m.MemoryBytes / thaw.PageSize)
-	var b bytes.Buffer
-	if err := workingset.Encode(&b, set, memory); err != nil {
-		return false, err
-	}
-	if err := renameio.WriteFile(s.workingSetPath(m.ID), b.Bytes(), 0o400); err != nil {
-		return false, fmt.Errorf("publish the working set: %w", err)
-	}
-	return true, nil
+	_, regions := s.NonZero(m)
+	return errors.Join(sameSum(ctx, memory, m.Memory), regions, s.verifySets(m), memory.Close(), state.Close())
 }
 
 // Info returns snapshot id's manifest and sizes.
@@ -213,18 +164,35 @@ func (s *Store) Info(id string) (thaw.SnapshotInfo, error) {
 		return thaw.SnapshotInfo{}, err
 	}
 	info := thaw.SnapshotInfo{Manifest: m, Folder: s.folder(id)}
-	for _, name := range []string{thaw.FileManifest, thaw.FileState, thaw.FileMemory, thaw.FileWorkingSet} {
-		n, err := DiskBytes(filepath.Join(info.Folder, name))
-		if errors.Is(err, fs.ErrNotExist) && name == thaw.FileWorkingSet {
+	for _, name := range FileNames() {
+		var st unix.Stat_t
+		err := unix.Stat(filepath.Join(info.Folder, name), &st)
+		if errors.Is(err, fs.ErrNotExist) && !slices.Contains(required(), name) {
 			continue
 		}
 		if err != nil {
-			return info, err
+			return info, fmt.Errorf("size of %s: %w", name, err)
 		}
-		info.DiskBytes += n
-	}
-	if set, err := os.Stat(s.workingSetPath(id)); err == nil {
-		info.WorkingSetPages = workingset.PagesOf(set.Size())
+		f := thaw.SnapshotFile{Name: name, Bytes: st.Size, DiskBytes: st.Blocks * 512}
+		info.DiskBytes += f.DiskBytes
+		info.Files = append(info.Files, f)
+		switch name {
+		case thaw.FileWorkingSet:
+			info.WorkingSetPages = workingset.PagesOf(st.Size)
+		case thaw.FileHostPages:
+			info.HostPages = workingset.PagesOf(st.Size)
+		}
 	}
 	return info, nil
+}
+
+// FileNames are the names of all files that a snapshot may have.
+func FileNames() []string {
+	return append(required(), thaw.FileWorkingSet, thaw.FileHostPages,
+		thaw.FileLoadingSetReap, thaw.FileLoadingSetFaaSnap, thaw.FileLoadingSetThaw)
+}
+
+// required are those of the files that are there from the beginning.
+func required() []string {
+	return []string{thaw.FileManifest, thaw.FileState, thaw.FileMemory, thaw.FileRegions}
 }
