@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"thaw"
+	"thaw/image"
 )
 
 // Functions returns the newest version of each function, by name.
@@ -72,7 +73,7 @@ func (d *Daemon) prune() {
 	if err == nil {
 		used := map[string]bool{}
 		for _, v := range versions {
-			for _, key := range []string{v.Images.Kernel, v.Images.Initramfs, v.Images.Root, v.Images.Code} {
+			for _, key := range image.Keys(v) {
 				used[key] = true
 			}
 		}

@@ -18,6 +18,7 @@ import (
 	"thaw/image"
 	"thaw/instance"
 	"thaw/registry"
+	"thaw/resident"
 	"thaw/snapshot"
 	"thaw/vmm/qemu"
 	"thaw/workingset"
@@ -76,6 +77,8 @@ type Daemon struct {
 
 	deploys  keyedMutex
 	rebuilds keyedMutex
+	learning keyedMutex // by snapshot
+	lessons  lessons
 	retry    backoff       // of rebuilds
 	booting  chan struct{} // held by those who boot a guest for a snapshot
 	// imageUse is held for reading while a version that is not in the registry
@@ -155,7 +158,8 @@ func (d *Daemon) prepare(ctx context.Context, state string, cfg Config) (err err
 	}
 	d.vmms = instance.NewPrestarted(driver, cfg.Prestarted, prestartedSizes)
 	d.starter = &instance.Starter{
-		Driver: driver, VMMs: d.vmms, Snapshots: d.snapshots, Images: d.images, Limits: workingset.DefaultLimits(),
+		Driver: driver, VMMs: d.vmms, Snapshots: d.snapshots, Images: d.images,
+		Resident: &resident.Cache{}, Limits: workingset.DefaultLimits(),
 		BootTimeout: bootTimeout, RestoreTimeout: restoreTimeout, OnLog: d.logs.add,
 	}
 	d.pool = instance.NewPool(instance.PoolLimits{Idle: cfg.IdleTimeout, Total: cfg.MaxInstances, PerFunction: cfg.MaxPerFunction})

@@ -58,7 +58,7 @@ func (d *Daemon) build(ctx context.Context, name string, s thaw.Settings, code i
 	if err != nil {
 		return v, err
 	}
-	base, err := d.images.Base(ctx, s.Runtime, p.say)
+	base, err := d.images.Base(ctx, s, p.say)
 	if err != nil {
 		return v, err
 	}
@@ -162,6 +162,7 @@ func (d *Daemon) removeSnapshot(v thaw.Version) error {
 	if v.Snapshot == "" {
 		return nil
 	}
+	d.lessons.forget(v.Snapshot)
 	return d.snapshots.Remove(v.Snapshot)
 }
 

@@ -3,6 +3,7 @@ package daemon
 import (
 	"slices"
 	"sync"
+	"time"
 
 	"thaw"
 )
@@ -16,15 +17,46 @@ type history struct {
 	mu         sync.Mutex
 	byFunction map[string][]thaw.Invocation // oldest first
 	byID       map[string]thaw.Invocation
+	pending    map[string]chan struct{} // by ID: closed when the record is complete
 }
 
 func newHistory() *history {
-	return &history{byFunction: map[string][]thaw.Invocation{}, byID: map[string]thaw.Invocation{}}
+	return &history{byFunction: map[string][]thaw.Invocation{}, byID: map[string]thaw.Invocation{}, pending: map[string]chan struct{}{}}
 }
 
 func (h *history) add(i thaw.Invocation) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.put(i)
+}
+
+// begin adds a record that complete will replace.
+func (h *history) begin(i thaw.Invocation) (complete func(thaw.Invocation)) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.put(i)
+	done := make(chan struct{})
+	h.pending[i.ID] = done
+	return func(i thaw.Invocation) {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.replace(i)
+		delete(h.pending, i.ID)
+		close(done)
+	}
+}
+
+// replace changes a record that is still there. The caller holds mu.
+func (h *history) replace(i thaw.Invocation) {
+	list := h.byFunction[i.Function]
+	at := slices.IndexFunc(list, func(old thaw.Invocation) bool { return old.ID == i.ID })
+	if at >= 0 {
+		list[at], h.byID[i.ID] = i, i
+	}
+}
+
+// put adds i. The caller holds mu.
+func (h *history) put(i thaw.Invocation) {
 	list := append(h.byFunction[i.Function], i)
 	if len(list) > historyPerFunction {
 		delete(h.byID, list[0].ID)
@@ -43,7 +75,20 @@ func (h *history) of(function string) []thaw.Invocation {
 	return list
 }
 
+// completion is how long get waits for a record to be complete.
+const completion = 2 * time.Second
+
+// get returns the record of an invocation, complete if that takes not too long.
 func (h *history) get(id string) (thaw.Invocation, error) {
+	h.mu.Lock()
+	pending := h.pending[id]
+	h.mu.Unlock()
+	if pending != nil {
+		select {
+		case <-pending:
+		case <-time.After(completion):
+		}
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	i, ok := h.byID[id]

@@ -12,6 +12,8 @@ import (
 	"thaw/agent"
 	"thaw/instance"
 	"thaw/snapshot"
+	"thaw/vmm"
+	"thaw/workingset"
 )
 
 // Invoke runs a function once, on an idle instance or on a new one.
@@ -36,19 +38,18 @@ func (d *Daemon) Invoke(ctx context.Context, r thaw.InvokeRequest) (thaw.Reply, 
 	if err != nil {
 		return thaw.Reply{}, err
 	}
-	call := &call{daemon: d, version: v, lease: lease, timeline: instance.NewTimeline(), record: thaw.Invocation{
+	call := &call{daemon: d, version: v, request: r, lease: lease, timeline: instance.NewTimeline(), record: thaw.Invocation{
 		ID: newRequestID(), Function: v.Function, Version: v.Number, Time: start.UTC(),
 	}}
-	payload, err := call.run(ctx, r)
+	payload, keep, err := call.run(ctx)
 	call.record.DurationMS = float64(time.Since(start).Microseconds()) / 1e3
 	call.record.PhasesMS = call.timeline.Milliseconds()
 	if err != nil {
 		call.record.Error = err.Error()
-		d.history.add(call.record)
-		return thaw.Reply{}, err
 	}
-	d.history.add(call.record)
-	return thaw.Reply{Payload: payload, Invocation: call.record}, nil
+	reply := thaw.Reply{Payload: payload, Invocation: call.record}
+	call.finish(keep)
+	return reply, err
 }
 
 // newRequestID returns a UUID, version 4, as Lambda's request ids are.
@@ -64,60 +65,75 @@ func newRequestID() string {
 type call struct {
 	daemon   *Daemon
 	version  thaw.Version
+	request  thaw.InvokeRequest
 	lease    *instance.Lease
 	timeline *instance.Timeline
+	cached   bool // its snapshot was in the page cache, as far as anybody looked
 	record   thaw.Invocation
 }
 
-// run gets an instance, invokes it and gives it back.
-func (c *call) run(ctx context.Context, r thaw.InvokeRequest) (reply []byte, err error) {
-	keep := false
-	defer func() { c.daemon.pool.Release(c.lease, keep) }()
-	in := c.lease.Instance()
-	if in == nil {
-		if in, err = c.daemon.start(ctx, c.version, instance.Way{Policy: r.Policy, OnDemand: r.OnDemand}, c.timeline); err != nil {
-			return nil, err
-		}
-		c.daemon.pool.Fill(c.lease, in)
-		c.record.Start, c.record.Reason, c.record.Prestarted = in.Start, in.Reason, in.Prestarted
-	} else {
-		c.record.Start = thaw.StartWarm
+// run gets an instance and invokes it. keep says that it may serve again.
+func (c *call) run(ctx context.Context) (reply []byte, keep bool, err error) {
+	in, err := c.instance(ctx)
+	if err != nil {
+		return nil, false, err
 	}
 	c.record.Instance, c.record.Policy = in.ID, in.Policy
 	usage := in.Meter(c.record.Start == thaw.StartWarm)
 	var result agent.Result
 	err = c.timeline.Phase(thaw.PhaseInvoke, func() error {
-		result, err = in.Invoke(ctx, c.record.ID, r.Payload)
+		result, err = in.Invoke(ctx, c.record.ID, c.request.Payload)
 		return err
 	})
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
+	c.record.FunctionError = result.FunctionError
 	// First of all: what the guest touches after its reply is not for the set.
 	c.learn(in, result.Finished)
 	usage.Fill(&c.record)
-	c.record.FunctionError = result.FunctionError
-	keep = !result.Finished && !r.Discard
-	return result.Payload, nil
+	return result.Payload, !result.Finished && !c.request.Discard, nil
 }
 
-// learn ends a recording with the invocation that it was for and publishes it
-// in the background, unless the runtime has ended with it: what a timeout or an
-// exit touches is not what the next invocation needs.
-func (c *call) learn(in *instance.Instance, finished bool) {
-	m, set, ok := in.StopRecording()
-	if !ok || finished {
+// instance returns the leased instance, made now if need be.
+func (c *call) instance(ctx context.Context) (*instance.Instance, error) {
+	if in := c.lease.Instance(); in != nil {
+		c.record.Start = thaw.StartWarm
+		return in, nil
+	}
+	way, cached := c.daemon.way(c.version, c.request)
+	in, err := c.daemon.start(ctx, c.version, way, c.timeline)
+	if err != nil {
+		return nil, err
+	}
+	c.daemon.pool.Fill(c.lease, in)
+	c.cached = cached
+	c.record.Start, c.record.Reason, c.record.Prestarted = in.Start, in.Reason, in.Prestarted
+	return in, nil
+}
+
+// finish keeps the record and gives the instance back. A cold start is measured
+// first, behind the reply, beside whatever the instance serves next.
+func (c *call) finish(keep bool) {
+	d := c.daemon
+	if c.record.Start != thaw.StartCold || c.record.Error != "" {
+		if in := c.lease.Instance(); in != nil {
+			c.quarantine(in)
+		}
+		d.history.add(c.record)
+		d.pool.Release(c.lease, keep)
 		return
 	}
-	c.record.PagesRecorded = int64(len(set.Touches))
-	d := c.daemon
+	in := c.lease.Instance()
+	complete := d.history.begin(c.record)
+	if keep {
+		d.pool.Release(c.lease, true)
+	}
 	d.background.Go(func() {
-		log := d.log.With("function", c.version.Function, "version", c.version.Number, "pages", len(set.Touches))
-		published, err := d.snapshots.PublishWorkingSet(d.ctx, m, set)
-		if err != nil {
-			log.Error("working set could not be published", "error", err)
-		} else if published {
-			log.Info("working set recorded", "recording", set.Bound.String())
+		c.judge(in)
+		complete(c.record)
+		if !keep {
+			d.pool.Release(c.lease, false)
 		}
 	})
 }
@@ -150,6 +166,11 @@ func (d *Daemon) restore(ctx context.Context, v thaw.Version, way instance.Way, 
 		return nil, "the version has no snapshot: " + v.Problem
 	}
 	in, err := d.starter.Restore(ctx, v, way, t)
+	if d.again(ctx, v, way, err) {
+		d.log.Warn("restoring once more", "function", v.Function, "version", v.Number, "error", err)
+		way.Reason = join(way.Reason, fmt.Sprintf("the first restore failed: %v", err))
+		in, err = d.starter.Restore(ctx, v, way, t)
+	}
 	if err == nil {
 		return in, ""
 	}
@@ -157,6 +178,17 @@ func (d *Daemon) restore(ctx context.Context, v thaw.Version, way instance.Way, 
 		d.giveUp(v, err)
 	} // else it was taken away under the restore, with reason
 	return nil, fmt.Sprintf("restore failed: %v", err)
+}
+
+// again says whether a restore that failed because of err deserves another try:
+// the function has not begun. A VMM that ended may have been bad luck, and without
+// the set that was corrupt it goes another way.
+func (d *Daemon) again(ctx context.Context, v thaw.Version, way instance.Way, err error) bool {
+	if errors.Is(err, workingset.ErrCorrupt) {
+		d.quarantineSet(v, instance.SetOf(way.Policy), err)
+	}
+	var exit *vmm.ExitError
+	return ctx.Err() == nil && (errors.Is(err, workingset.ErrCorrupt) || errors.As(err, &exit))
 }
 
 // giveUp takes a snapshot that is corrupt or does not fit out of use. Any other
@@ -173,6 +205,7 @@ func (d *Daemon) giveUp(v thaw.Version, reason error) {
 	default:
 		return
 	}
+	d.lessons.forget(v.Snapshot)
 	err = errors.Join(err, d.registry.Update(v.Function, v.Number, func(u *thaw.Version) error {
 		if u.Snapshot == v.Snapshot {
 			u.Snapshot, u.Problem = "", reason.Error()

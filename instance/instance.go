@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"thaw"
@@ -31,11 +32,14 @@ type Instance struct {
 
 	vm       *qemu.VM
 	conn     *agent.Conn
+	prefetch *restore.Prefetch // nil after a boot, memory's once that is there
 	memory   *restore.Memory   // nil after a boot
 	opened   *snapshot.Opened  // nil after a boot
+	release  func()            // of the image that it shares, nil without
 	counters *procstat.Process // of the VMM
 	base     usage             // when the virtual CPU began to run
-	direct   int64             // bytes read past the page cache for its start
+
+	served atomic.Int64 // invocations
 
 	mu    sync.Mutex
 	cause error // why it was killed, if it was
@@ -66,13 +70,23 @@ func (in *Instance) Close() {
 		if in.counters != nil {
 			_ = in.counters.Close() // read only
 		}
-		if in.memory != nil {
-			_ = in.memory.Close() // nothing is left to lose
-		}
+		in.closeMemory()
 		if in.opened != nil {
 			_ = in.opened.Close() // read only
 		}
 	})
+}
+
+// closeMemory lets go of guest memory, which nobody sees any more.
+func (in *Instance) closeMemory() {
+	if in.memory != nil {
+		_ = in.memory.Close() // nothing is left to lose
+	} else if in.prefetch != nil {
+		in.prefetch.Close()
+	}
+	if in.release != nil {
+		in.release()
+	}
 }
 
 // Done is closed when the VM has ended.
@@ -113,10 +127,14 @@ const grace = 2 * time.Second
 // Invoke runs the function once. A [thaw.CodeInstance] error means that the
 // instance is of no further use, as does Finished in the result.
 func (in *Instance) Invoke(ctx context.Context, id string, payload []byte) (agent.Result, error) {
+	in.served.Add(1)
 	deadline := time.Now().Add(in.Version.Timeout)
 	ctx, cancel := context.WithDeadlineCause(ctx, deadline.Add(grace), errHung)
 	defer cancel()
 	result, err := in.conn.Invoke(ctx, agent.Invocation{RequestID: id, Deadline: deadline, Payload: payload})
+	if err == nil && in.memory != nil {
+		err = in.memory.Settle(ctx)
+	}
 	if err == nil || thaw.CodeOf(err) != thaw.CodeInternal {
 		return result, err
 	}
@@ -137,11 +155,37 @@ func (in *Instance) StopRecording() (thaw.Manifest, workingset.Set, bool) {
 	return in.opened.Manifest, set, ok
 }
 
+// Measure says of a restored instance how well the pages brought in fit, and what
+// guest memory occupies. nonZero are the runs of the snapshot that count.
+func (in *Instance) Measure(nonZero []workingset.Run) (restore.Measured, error) {
+	return in.memory.Measure(nonZero)
+}
+
+// Served is how many invocations it was given.
+func (in *Instance) Served() int64 { return in.served.Load() }
+
+// BadSet returns an error and the name of the set when that turned out not to be
+// what was recorded.
+func (in *Instance) BadSet() (name string, err error) {
+	if in.memory == nil {
+		return "", nil
+	}
+	return SetOf(in.Policy), in.memory.BadSet()
+}
+
+// Manifest is that of the snapshot it was restored from; false after a boot.
+func (in *Instance) Manifest() (thaw.Manifest, bool) {
+	if in.opened == nil {
+		return thaw.Manifest{}, false
+	}
+	return in.opened.Manifest, true
+}
+
 // usage is what a VM has cost so far.
 type usage struct {
-	faults    thaw.Faults
-	installed int64
-	read      int64
+	faults  thaw.Faults
+	brought int64 // pages
+	read    thaw.BytesRead
 }
 
 func (u usage) minus(o usage) usage {
@@ -151,8 +195,10 @@ func (u usage) minus(o usage) usage {
 			Major:   u.faults.Major - o.faults.Major,
 			Minor:   u.faults.Minor - o.faults.Minor,
 		},
-		installed: u.installed - o.installed,
-		read:      u.read - o.read,
+		brought: u.brought - o.brought,
+		read: thaw.BytesRead{
+			Prefetch: u.read.Prefetch - o.read.Prefetch, Server: u.read.Server - o.read.Server, VMM: u.read.VMM - o.read.VMM,
+		},
 	}
 }
 
@@ -174,7 +220,8 @@ func (in *Instance) Meter(warm bool) Meter {
 // Fill puts what was used so far into the record.
 func (m Meter) Fill(record *thaw.Invocation) {
 	used := m.in.usage().minus(m.from)
-	record.Faults, record.PagesPrefetched, record.BytesRead = used.faults, used.installed, used.read
+	record.Faults, record.PagesPrefetched = used.faults, used.brought
+	record.BytesBySource, record.BytesRead = used.read, used.read.Total()
 }
 
 // usage reads the counters of the VMM process and of its page-fault server.
@@ -182,13 +229,14 @@ func (in *Instance) usage() usage {
 	var u usage
 	if in.memory != nil {
 		c := in.memory.Counters()
-		u.faults.Trapped, u.installed, u.read = c.Trapped, c.Installed, c.ServerRead+in.direct
+		u.faults.Trapped, u.brought = c.Trapped, c.Brought
+		u.read.Prefetch, u.read.Server = c.PrefetchRead, c.ServerRead
 	}
 	if m, err := in.counters.Memory(); err == nil { // else it has ended
 		u.faults.Major, u.faults.Minor = m.MajorFaults, m.MinorFaults
 	}
 	if n, err := in.counters.ReadBytes(); err == nil {
-		u.read += n
+		u.read.VMM = n
 	}
 	return u
 }

@@ -5,19 +5,15 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"strings"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"thaw"
 	"thaw/agent"
 	"thaw/image"
-	"thaw/plan"
 	"thaw/procstat"
-	"thaw/restore"
+	"thaw/resident"
 	"thaw/snapshot"
 	"thaw/vmm"
 	"thaw/vmm/qemu"
@@ -31,7 +27,9 @@ type Starter struct {
 	VMMs      *Prestarted
 	Snapshots *snapshot.Store
 	Images    *image.Store
-	Limits    workingset.Limits
+	// Resident are the images that clones share.
+	Resident *resident.Cache
+	Limits   workingset.Limits
 	// BootTimeout bounds a boot and a function's init, RestoreTimeout a
 	// restore.
 	BootTimeout, RestoreTimeout time.Duration
@@ -151,153 +149,6 @@ func (s *Starter) logger(in *Instance) func(agent.Log) {
 			RequestID: l.RequestID, Stream: l.Stream, Text: l.Text,
 		})
 	}
-}
-
-// Way is how to restore.
-type Way struct {
-	Policy thaw.Policy
-	// OnDemand has a VMM started for it, though one may be waiting.
-	OnDemand bool
-}
-
-// Restore makes an instance of v out of its snapshot by way. Besides the
-// errors of Boot, it returns one that wraps [snapshot.ErrCorrupt] or
-// [snapshot.ErrStale] when the snapshot cannot be used.
-func (s *Starter) Restore(ctx context.Context, v thaw.Version, way Way, t *Timeline) (*Instance, error) {
-	in := s.newInstance(v, thaw.StartCold, way.Policy)
-	ctx, cancel := context.WithTimeoutCause(ctx, s.RestoreTimeout, errRestoreTimeout)
-	defer cancel()
-	if err := s.restore(ctx, in, way, t); err != nil {
-		return nil, in.abandon(err)
-	}
-	return in, nil
-}
-
-func (s *Starter) restore(ctx context.Context, in *Instance, way Way, t *Timeline) error {
-	set, err := s.gather(ctx, in, way, t)
-	if err != nil {
-		return err
-	}
-	if err := t.Phase(thaw.PhaseLayout, func() error { return s.layout(ctx, in, set) }); err != nil {
-		return err
-	}
-	s.serve(in, set, t)
-	if err := t.Phase(thaw.PhaseState, func() error { return in.vm.LoadState(ctx, in.opened.State) }); err != nil {
-		return err
-	}
-	return t.Phase(thaw.PhaseResume, func() error {
-		if err := s.run(ctx, in); err != nil {
-			return err
-		}
-		return in.resume(ctx, true)
-	})
-}
-
-// gather does side by side what needs nothing of each other: starting a VMM,
-// verifying the snapshot, reading the working set.
-func (s *Starter) gather(ctx context.Context, in *Instance, way Way, t *Timeline) (set *workingset.File, err error) {
-	g, err := s.guest(in.Version)
-	if err != nil {
-		return nil, err
-	}
-	m, err := s.Snapshots.Manifest(in.Version.Snapshot)
-	if err != nil {
-		return nil, err
-	}
-	var work errgroup.Group
-	work.Go(func() error {
-		return t.Phase(thaw.PhaseVMM, func() error { return s.takeVMM(ctx, in, g, way) })
-	})
-	work.Go(func() error {
-		return t.Phase(thaw.PhasePlan, func() error { return s.open(ctx, in, m) })
-	})
-	if in.Policy == thaw.PolicyReap {
-		work.Go(func() error {
-			return t.Phase(thaw.PhasePrefetch, func() (err error) { set, err = s.workingSet(in, m); return err })
-		})
-	}
-	err = work.Wait()
-	return set, err
-}
-
-// takeVMM gets a VMM that waits for a snapshot and gives it the guest's disks. One
-// that was waiting may have died unseen: then another is started.
-func (s *Starter) takeVMM(ctx context.Context, in *Instance, g vmm.Guest, way Way) (err error) {
-	if !way.OnDemand {
-		in.vm = s.VMMs.Take(g.MemoryBytes)
-	}
-	if in.vm != nil {
-		if err := in.vm.AttachDisks(ctx, g.Disks); err == nil {
-			in.Prestarted = true
-			return nil
-		}
-		in.vm.Close()
-	}
-	if in.vm, err = s.Driver.Prestart(ctx, g.MemoryBytes, disksPerGuest); err != nil {
-		return err
-	}
-	return in.vm.AttachDisks(ctx, g.Disks)
-}
-
-// open verifies the snapshot for this machine.
-func (s *Starter) open(ctx context.Context, in *Instance, m thaw.Manifest) error {
-	machine, err := s.machine(ctx, in.Version)
-	if err != nil {
-		return err
-	}
-	in.opened, err = s.Snapshots.Open(ctx, m, machine)
-	return err
-}
-
-// workingSet returns nil when there is none to trust: then this restore records
-// it anew.
-func (s *Starter) workingSet(in *Instance, m thaw.Manifest) (*workingset.File, error) {
-	set, err := s.Snapshots.WorkingSet(m)
-	switch {
-	case err == nil:
-		in.direct = workingset.Size(len(set.Touches))
-		return set, nil
-	case errors.Is(err, fs.ErrNotExist):
-		return nil, nil
-	case errors.Is(err, workingset.ErrCorrupt):
-		in.Reason = fmt.Sprintf("its working set was put in quarantine and is recorded again: %v", err)
-		return nil, s.Snapshots.QuarantineWorkingSet(m.ID, err)
-	}
-	return nil, err
-}
-
-// layout arranges guest memory in the VMM that waits for its state.
-func (s *Starter) layout(ctx context.Context, in *Instance, f *workingset.File) error {
-	var set []workingset.Run
-	if f != nil {
-		set = f.Runs()
-	}
-	p, err := plan.New(in.Policy, in.opened.Manifest, set)
-	if err != nil {
-		return err
-	}
-	base, err := in.vm.GuestMemory(in.opened.MemoryBytes)
-	if err != nil {
-		return err
-	}
-	in.memory, err = restore.Map(ctx, in.vm, base, p, in.opened.Memory)
-	return err
-}
-
-// serve installs the working set and answers faults beside the loading of the
-// VM's state, which raises some.
-func (s *Starter) serve(in *Instance, f *workingset.File, t *Timeline) {
-	start := time.Now()
-	installed := func() {
-		if f != nil {
-			t.Add(thaw.PhasePrefetch, time.Since(start))
-		}
-	}
-	if f == nil {
-		in.memory.Serve(nil, s.Limits, installed, in.fail)
-		return
-	}
-	in.memory.Serve(f.Pieces(), s.Limits, installed, in.fail)
 }
 
 // Snapshot boots v, lets its function start, and publishes a snapshot of it.

@@ -1,0 +1,258 @@
+package instance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"thaw"
+	"thaw/pagecache"
+	"thaw/plan"
+	"thaw/resident"
+	"thaw/restore"
+	"thaw/vmm"
+	"thaw/workingset"
+)
+
+// Way is how to restore.
+type Way struct {
+	Policy thaw.Policy
+	// Reason says why Policy was chosen, "" when it was asked for.
+	Reason string
+	// OnDemand has a VMM started for it, though one may be waiting.
+	OnDemand bool
+	// Record has the working set recorded again, though there is one.
+	Record bool
+}
+
+// Restore makes an instance of v out of its snapshot by way. Besides the
+// errors of Boot, it returns one that wraps [snapshot.ErrCorrupt] or
+// [snapshot.ErrStale] when the snapshot cannot be used.
+func (s *Starter) Restore(ctx context.Context, v thaw.Version, way Way, t *Timeline) (*Instance, error) {
+	in := s.newInstance(v, thaw.StartCold, way.Policy)
+	in.Reason = way.Reason
+	ctx, cancel := context.WithTimeoutCause(ctx, s.RestoreTimeout, errRestoreTimeout)
+	defer cancel()
+	if err := s.restore(ctx, in, way, t); err != nil {
+		return nil, in.abandon(err)
+	}
+	return in, nil
+}
+
+func (s *Starter) restore(ctx context.Context, in *Instance, way Way, t *Timeline) error {
+	if err := s.gather(ctx, in, way, t); err != nil {
+		return err
+	}
+	if err := t.Phase(thaw.PhaseLayout, func() error { return s.layout(ctx, in) }); err != nil {
+		return err
+	}
+	start := time.Now()
+	installed := func() { t.Add(thaw.PhasePrefetch, time.Since(start)) }
+	if err := in.memory.Serve(s.Limits, installed, in.fail); err != nil {
+		return err
+	}
+	if err := t.Phase(thaw.PhaseState, func() error { return in.vm.LoadState(ctx, in.opened.State) }); err != nil {
+		return err
+	}
+	return t.Phase(thaw.PhaseResume, func() error {
+		if err := in.memory.Watch(); err != nil {
+			return err
+		}
+		if err := s.run(ctx, in); err != nil {
+			return err
+		}
+		return in.resume(ctx, true)
+	})
+}
+
+// gather does side by side what needs nothing of each other: starting a VMM,
+// verifying the snapshot, and beginning to bring its pages in.
+func (s *Starter) gather(ctx context.Context, in *Instance, way Way, t *Timeline) error {
+	g, err := s.guest(in.Version)
+	if err != nil {
+		return err
+	}
+	m, err := s.Snapshots.Manifest(in.Version.Snapshot)
+	if err != nil {
+		return err
+	}
+	var work errgroup.Group
+	work.Go(func() error {
+		return t.Phase(thaw.PhaseVMM, func() error { return s.takeVMM(ctx, in, g, way) })
+	})
+	work.Go(func() error {
+		return t.Phase(thaw.PhasePlan, func() error { return s.open(ctx, in, m) })
+	})
+	work.Go(func() error {
+		return t.Phase(thaw.PhasePrefetch, func() error { return s.prefetch(in, m, way) })
+	})
+	return work.Wait()
+}
+
+// takeVMM gets a VMM that waits for a snapshot and gives it the guest's disks. One
+// that was waiting may have died unseen: then another is started.
+func (s *Starter) takeVMM(ctx context.Context, in *Instance, g vmm.Guest, way Way) (err error) {
+	if !way.OnDemand {
+		in.vm = s.VMMs.Take(g.MemoryBytes)
+	}
+	if in.vm != nil {
+		if err := in.vm.AttachDisks(ctx, g.Disks); err == nil {
+			in.Prestarted = true
+			return nil
+		}
+		in.vm.Close()
+	}
+	if in.vm, err = s.Driver.Prestart(ctx, g.MemoryBytes, disksPerGuest); err != nil {
+		return err
+	}
+	return in.vm.AttachDisks(ctx, g.Disks)
+}
+
+// open verifies the snapshot for this machine.
+func (s *Starter) open(ctx context.Context, in *Instance, m thaw.Manifest) error {
+	machine, err := s.machine(ctx, in.Version)
+	if err != nil {
+		return err
+	}
+	in.opened, err = s.Snapshots.Open(ctx, m, machine)
+	return err
+}
+
+// prefetch plans the restore and begins to bring pages in. A set that cannot be
+// trusted is put in quarantine, and this restore records it anew.
+func (s *Starter) prefetch(in *Instance, m thaw.Manifest, way Way) error {
+	err := s.begin(in, m, way.Record)
+	if !errors.Is(err, workingset.ErrCorrupt) {
+		return err
+	}
+	name := SetOf(in.Policy)
+	in.Reason = fmt.Sprintf("its %s was put in quarantine and is recorded again: %v", name, err)
+	if err := s.Snapshots.QuarantineSet(m.ID, name, err); err != nil {
+		return err
+	}
+	return s.begin(in, m, true)
+}
+
+// SetOf is the name of the file that policy brings pages in by, "" without one.
+func SetOf(policy thaw.Policy) string {
+	need := plan.Needs(policy)
+	return need.Loading + need.Working // one of them at most
+}
+
+// begin makes the plan and starts it. With record it is made as if there were no
+// set yet.
+func (s *Starter) begin(in *Instance, m thaw.Manifest, record bool) error {
+	need := plan.Needs(in.Policy)
+	if record {
+		need.Loading, need.Working = "", ""
+	}
+	known, contents, err := s.know(in, m, need)
+	if err != nil {
+		return err
+	}
+	p, err := plan.New(in.Policy, known, plan.DefaultLimits())
+	if err != nil {
+		return err
+	}
+	if p.Record == plan.RecordHostPages {
+		// What is in the page cache already could not be told from what comes.
+		if err := evict(contents.Memory); err != nil {
+			return err
+		}
+	}
+	in.prefetch, err = restore.Begin(p, contents)
+	return err
+}
+
+func evict(name string) error {
+	f, err := os.Open(name)
+	if err != nil {
+		return fmt.Errorf("record host pages: %w", err)
+	}
+	defer f.Close()
+	return pagecache.Evict(f)
+}
+
+// know reads what a plan needs of m's files. A set that is not there yet is left
+// out.
+func (s *Starter) know(in *Instance, m thaw.Manifest, need plan.Need) (k plan.Known, c restore.Contents, err error) {
+	k.MemoryBytes, c.Memory = m.MemoryBytes, s.Snapshots.Path(m, thaw.FileMemory)
+	if need.NonZero {
+		if k.NonZero, err = s.Snapshots.NonZero(m); err != nil {
+			return k, c, err
+		}
+	}
+	switch {
+	case need.Loading == thaw.FileLoadingSetThaw:
+		err = s.share(in, m, &k, &c)
+	case need.Loading != "":
+		c.Loading = s.Snapshots.Path(m, need.Loading)
+		err = s.loadingSet(m, need.Loading, &k)
+		c.Set = k.Loading
+	case need.Working != "":
+		var set workingset.Set
+		set, err = s.Snapshots.WorkingSet(m, need.Working)
+		k.Working = &set
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		k.Loading, k.Working, err = nil, nil, nil
+	}
+	return k, c, err
+}
+
+// loadingSet reads what the loading set called name holds.
+func (s *Starter) loadingSet(m thaw.Manifest, name string, k *plan.Known) error {
+	l, err := s.Snapshots.LoadingSet(m, name)
+	if err != nil {
+		return err
+	}
+	k.Loading = l.LoadingSet
+	return l.Close()
+}
+
+// share gets the image that clones of m share. The first of them begins to load
+// it.
+func (s *Starter) share(in *Instance, m thaw.Manifest, k *plan.Known, c *restore.Contents) error {
+	key, err := s.Snapshots.Key(m, thaw.FileLoadingSetThaw)
+	if err != nil {
+		return err
+	}
+	image, release, err := s.Resident.Get(key, func() (*resident.Image, error) {
+		c.First = true
+		return s.image(m)
+	})
+	if err != nil {
+		return err
+	}
+	in.release = release
+	c.Image, k.Loading = image, image.Set()
+	return nil
+}
+
+func (s *Starter) image(m thaw.Manifest) (*resident.Image, error) {
+	l, err := s.Snapshots.LoadingSet(m, thaw.FileLoadingSetThaw)
+	if err != nil {
+		return nil, err
+	}
+	image, err := resident.New(s.Snapshots.Path(m, thaw.FileMemory), m.MemoryBytes)
+	if err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	image.Load(l.LoadingSet, l.File)
+	return image, nil
+}
+
+// layout arranges guest memory in the VMM that waits for its state.
+func (s *Starter) layout(ctx context.Context, in *Instance) error {
+	base, err := in.vm.GuestMemory(in.opened.MemoryBytes)
+	if err != nil {
+		return err
+	}
+	in.memory, err = restore.Map(ctx, in.vm, base, in.opened.MemoryBytes, in.prefetch, in.opened.Memory)
+	return err
+}
