@@ -21,14 +21,12 @@ func (c *Client) Invoke(ctx context.Context, r thaw.InvokeRequest) (thaw.Reply, 
 	if r.Policy != "" {
 		header.Set(api.HeaderPolicy, string(r.Policy))
 	}
-	if r.Cold {
-		header.Set(api.HeaderCold, "true")
-	}
-	if r.OnDemand {
-		header.Set(api.HeaderOnDemand, "true")
-	}
-	if r.Discard {
-		header.Set(api.HeaderDiscard, "true")
+	for name, set := range map[string]bool{
+		api.HeaderCold: r.Cold, api.HeaderOnDemand: r.OnDemand, api.HeaderDiscard: r.Discard, api.HeaderFrozen: r.Frozen,
+	} {
+		if set {
+			header.Set(name, "true")
+		}
 	}
 	path := api.PathInvokePrefix + url.PathEscape(r.Function) + api.PathInvokeSuffix
 	reply, err := c.send(ctx, http.MethodPost, path, header, bytes.NewReader(r.Payload))

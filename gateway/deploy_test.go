@@ -66,9 +66,9 @@ func TestDeploy(t *testing.T) {
 		events(thaw.DeployEvent{Step: "image", Message: "built", DurationMS: 3})
 		return version, err
 	}})
-	body, kind := form(t, "settings", `{"memory_bytes":134217728,"timeout_ns":1000000000,"env":{"K":"V"}}`, "code", "a tar stream")
+	body, kind := form(t, "settings", `{"memory_bytes":134217728,"timeout_ns":1000000000,"env":{"K":"V"},"packages":["b2","a1","b2"]}`, "code", "a tar stream")
 	got := putForm(t, url, kind, bytes.NewReader(body))
-	want := thaw.Settings{Runtime: "python3", Handler: "app.handler", MemoryBytes: 128 << 20, Timeout: 1e9, Env: map[string]string{"K": "V"}}
+	want := thaw.Settings{Runtime: "python3", Handler: "app.handler", MemoryBytes: 128 << 20, Timeout: 1e9, Env: map[string]string{"K": "V"}, Packages: []string{"a1", "b2"}}
 	if got.status != 200 || !cmp.Equal(gotSettings, want) || gotCode != "a tar stream" || got.header.Get("Content-Type") != api.TypeNDJSON {
 		t.Fatalf("%+v, settings %+v, code %q", got, gotSettings, gotCode)
 	}
@@ -157,6 +157,7 @@ func TestDeployRefusals(t *testing.T) {
 		{name: "two objects", parts: []string{"settings", `{}{}`, "code", ""}, status: 400, text: "one JSON object"},
 		{name: "wrong type", parts: []string{"settings", `{"memory_bytes":"1"}`, "code", ""}, status: 400, text: "memory_bytes"},
 		{name: "invalid", parts: []string{"settings", `{"memory_bytes":1}`, "code", ""}, status: 400, text: "out of range"},
+		{name: "package", parts: []string{"settings", `{"packages":["a; b"]}`, "code", ""}, status: 400, text: "package name"},
 		{name: "huge settings", parts: []string{"settings", `{"env":"` + strings.Repeat("x", api.MaxSettings) + `"}`, "code", ""}, status: 413, text: "settings are larger"},
 	}
 	url, _ := start(t, fakeEngine{})
@@ -323,6 +324,7 @@ func FuzzReadDeploy(f *testing.F) {
 func FuzzReadSettings(f *testing.F) {
 	f.Add([]byte(`{"runtime":"python3","handler":"a.b","memory_bytes":268435456,"timeout_ns":1000000000,"env":{"A":"b"}}`))
 	f.Add([]byte(`{"env":{"AWS_LAMBDA_X":""}}`))
+	f.Add([]byte(`{"packages":["python3-pil","rm -rf"]}`))
 	f.Add([]byte(`null`))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		settings, err := readSettings(bytes.NewReader(raw))

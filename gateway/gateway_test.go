@@ -212,7 +212,7 @@ func TestInvokeRequests(t *testing.T) {
 		{name: "white space", body: " ", status: 400, kind: "InvalidRequestContentException", blame: "User"},
 		{name: "not UTF-8", body: "\"\xff\"", status: 400, kind: "InvalidRequestContentException", blame: "User"},
 		{name: "too large", body: large, status: 413, kind: "RequestTooLargeException", blame: "User"},
-		{name: "bad policy", header: http.Header{"Thaw-Policy": {"eager"}}, status: 400, kind: "InvalidParameterValueException", blame: "User"},
+		{name: "bad policy", header: http.Header{"Thaw-Policy": {"fastest"}}, status: 400, kind: "InvalidParameterValueException", blame: "User"},
 		{name: "bad cold", header: http.Header{"Thaw-Cold": {"very"}}, status: 400, kind: "InvalidParameterValueException", blame: "User"},
 		{name: "bad discard", header: http.Header{"Thaw-Discard": {"2"}}, status: 400, kind: "InvalidParameterValueException", blame: "User"},
 		{name: "event", header: http.Header{"X-Amz-Invocation-Type": {"Event"}}, status: 400, kind: "InvalidParameterValueException", blame: "User"},

@@ -73,14 +73,13 @@ func readInvoke(w http.ResponseWriter, r *http.Request) (thaw.InvokeRequest, err
 		request.Policy = policy
 	}
 	var err error
-	if request.Cold, err = parseBool(r.Header, api.HeaderCold); err != nil {
-		return request, err
-	}
-	if request.OnDemand, err = parseBool(r.Header, api.HeaderOnDemand); err != nil {
-		return request, err
-	}
-	if request.Discard, err = parseBool(r.Header, api.HeaderDiscard); err != nil {
-		return request, err
+	for name, to := range map[string]*bool{
+		api.HeaderCold: &request.Cold, api.HeaderOnDemand: &request.OnDemand,
+		api.HeaderDiscard: &request.Discard, api.HeaderFrozen: &request.Frozen,
+	} {
+		if *to, err = parseBool(r.Header, name); err != nil {
+			return request, err
+		}
 	}
 	request.Payload, err = readPayload(w, r)
 	return request, err
