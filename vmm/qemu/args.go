@@ -157,6 +157,8 @@ func (o options) kernelArguments() string {
 		"GODEBUG=asyncpreemptoff=1",
 	}
 	if o.accel == TCG {
+		// An emulated processor does not speculate.
+		args = append(args, "mitigations=off")
 		// The kernel measures the clock against a timer interrupt, which under
 		// emulation comes when it comes: now and then the boot hangs.
 		args = append(args, fmt.Sprintf("tsc_early_khz=%d", o.tscKHz), "tsc=reliable")

@@ -30,20 +30,20 @@ func (d *Driver) start(ctx context.Context, o options) (vm *VM, err error) {
 	if err != nil {
 		return nil, err
 	}
-	defer controlChild.Close()
 	channel, channelChild, err := socketPair("channel")
 	if err != nil {
-		_ = control.Close()
-		return nil, err
+		return nil, errors.Join(err, control.Close(), controlChild.Close())
 	}
-	defer channelChild.Close()
 	o.qmp, o.channel = controlChild, channelChild
 	var fds descriptors
 	vm = &VM{channel: channel, faults: -1}
 	if o.faults != nil {
 		vm.faults = fds.add(o.faults)
 	}
-	if vm.proc, err = d.run(o, &fds); err != nil {
+	vm.proc, err = d.run(o, &fds)
+	// Or the end of a process that dies before it answers would not be seen.
+	_, _ = controlChild.Close(), channelChild.Close()
+	if err != nil {
 		return nil, errors.Join(err, control.Close(), channel.Close())
 	}
 	if vm.qmp, err = newQMP(ctx, control); err != nil {
