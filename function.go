@@ -36,6 +36,11 @@ const (
 	MaxNameLen = 64
 	// MaxHandlerLen is the longest handler in bytes, as in Lambda's CreateFunction.
 	MaxHandlerLen = 128
+	// MaxPackages is the most packages that a function can ask for.
+	MaxPackages = 32
+	// MaxPackageLen is the longest package name in bytes. Debian's own longest is
+	// below 100.
+	MaxPackageLen = 128
 )
 
 // Settings is what a user chooses for a function. The zero value of each field
@@ -47,9 +52,12 @@ type Settings struct {
 	MemoryBytes int64             `json:"memory_bytes"`
 	Timeout     time.Duration     `json:"timeout_ns"`
 	Env         map[string]string `json:"env,omitempty"`
+	// Packages are the Debian packages that the root disk of python3 holds in
+	// addition to its own, sorted and each once.
+	Packages []string `json:"packages,omitempty"`
 }
 
-// WithDefaults returns s with every unset field set.
+// WithDefaults returns s with every unset field set, and its packages in order.
 func (s Settings) WithDefaults() Settings {
 	if s.Runtime == "" {
 		s.Runtime = RuntimePython
@@ -63,6 +71,7 @@ func (s Settings) WithDefaults() Settings {
 	if s.Timeout == 0 {
 		s.Timeout = DefaultTimeout
 	}
+	s.Packages = slices.Compact(slices.Sorted(slices.Values(s.Packages)))
 	return s
 }
 
@@ -70,6 +79,9 @@ var (
 	nameRule    = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?$`)
 	handlerRule = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*([./][A-Za-z_][A-Za-z0-9_]*)*\.[A-Za-z_][A-Za-z0-9_]*$`)
 	envRule     = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+	// packageRule is that of the Debian Policy Manual, section 5.6.7, without the
+	// endings that apt takes for something else: name- removes a package.
+	packageRule = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]*[a-z0-9+]$`)
 )
 
 // CheckName returns a [CodeInvalid] error unless name can be a function's.
@@ -98,6 +110,9 @@ func (s Settings) Validate() error {
 	if err := s.validateSizes(); err != nil {
 		return err
 	}
+	if err := s.validatePackages(); err != nil {
+		return err
+	}
 	return s.validateEnv()
 }
 
@@ -110,6 +125,24 @@ func (s Settings) validateSizes() error {
 	}
 	if s.Timeout < MinTimeout || s.Timeout > MaxTimeout {
 		return Errorf(CodeInvalid, "timeout %s is out of range: choose %s to %s", s.Timeout, MinTimeout, MaxTimeout)
+	}
+	return nil
+}
+
+func (s Settings) validatePackages() error {
+	if len(s.Packages) > 0 && s.Runtime != RuntimePython {
+		return Errorf(CodeInvalid, "packages are for %s: the root disk of %s is not made of Debian packages", RuntimePython, s.Runtime)
+	}
+	if len(s.Packages) > MaxPackages {
+		return Errorf(CodeInvalid, "%d packages are too many: name at most %d, what they depend on comes with them", len(s.Packages), MaxPackages)
+	}
+	for _, p := range s.Packages {
+		if len(p) > MaxPackageLen {
+			return Errorf(CodeInvalid, "package name is %d bytes long: use at most %d", len(p), MaxPackageLen)
+		}
+		if !packageRule.MatchString(p) {
+			return Errorf(CodeInvalid, "package name %q is not valid: write it as Debian does, such as python3-numpy, with a to z, digits, +, - and . only", p)
+		}
 	}
 	return nil
 }

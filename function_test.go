@@ -51,6 +51,14 @@ func TestWithDefaults(t *testing.T) {
 			thaw.Settings{Runtime: thaw.RuntimePython, Handler: "m.f", MemoryBytes: thaw.MinMemory, Timeout: time.Second, Env: map[string]string{"A": "b"}},
 			thaw.Settings{Runtime: thaw.RuntimePython, Handler: "m.f", MemoryBytes: thaw.MinMemory, Timeout: time.Second, Env: map[string]string{"A": "b"}},
 		},
+		"PackagesInOrder": {
+			thaw.Settings{Runtime: thaw.RuntimeProvided, MemoryBytes: 1, Timeout: 1, Packages: []string{"b1", "a1", "b1"}},
+			thaw.Settings{Runtime: thaw.RuntimeProvided, MemoryBytes: 1, Timeout: 1, Packages: []string{"a1", "b1"}},
+		},
+		"NoPackages": {
+			thaw.Settings{Runtime: thaw.RuntimeProvided, MemoryBytes: 1, Timeout: 1, Packages: []string{}},
+			thaw.Settings{Runtime: thaw.RuntimeProvided, MemoryBytes: 1, Timeout: 1},
+		},
 		"WrongStaysWrong": {
 			thaw.Settings{Runtime: "node", MemoryBytes: -1, Timeout: -1},
 			thaw.Settings{Runtime: "node", MemoryBytes: -1, Timeout: -1},
@@ -124,6 +132,63 @@ func TestValidateHandler(t *testing.T) {
 	} {
 		what := h[:min(len(h), 40)]
 		wantInvalid(t, fmt.Sprintf("handler %q", what), thaw.Settings{Handler: h}.WithDefaults().Validate(), "handler")
+	}
+}
+
+func TestValidatePackages(t *testing.T) {
+	many := make([]string, thaw.MaxPackages+1)
+	for i := range many {
+		many[i] = fmt.Sprintf("lib%d", i)
+	}
+	longest := strings.Repeat("x", thaw.MaxPackageLen)
+	for name, c := range map[string]struct {
+		runtime  thaw.Runtime
+		packages []string
+		problem  string // "" is none
+	}{
+		"None":            {packages: nil},
+		"Some":            {packages: []string{"python3-numpy", "libstdc++6", "g++", "0ad", "lib.x", "a-+.b"}},
+		"Longest":         {packages: []string{longest}},
+		"TooLong":         {packages: []string{longest + "x"}, problem: "129 bytes long"},
+		"Most":            {packages: many[1:]},
+		"TooMany":         {packages: many, problem: "33 packages"},
+		"ManyTimes":       {packages: append(many[1:], many[1:]...)},
+		"Provided":        {runtime: thaw.RuntimeProvided, packages: []string{"python3-pil"}, problem: "packages are for python3"},
+		"NoName":          {packages: []string{""}, problem: `""`},
+		"OneLetter":       {packages: []string{"a"}, problem: `"a"`},
+		"UpperCase":       {packages: []string{"Python"}, problem: `"Python"`},
+		"Underscore":      {packages: []string{"python_pil"}, problem: "package name"},
+		"Option":          {packages: []string{"--purge"}, problem: "package name"},
+		"Removal":         {packages: []string{"python3-"}, problem: "package name"},
+		"Dot":             {packages: []string{"python3."}, problem: "package name"},
+		"Version":         {packages: []string{"bash=5.2"}, problem: "package name"},
+		"Suite":           {packages: []string{"bash/sid"}, problem: "package name"},
+		"Architecture":    {packages: []string{"bash:i386"}, problem: "package name"},
+		"Pattern":         {packages: []string{"?essential"}, problem: "package name"},
+		"Star":            {packages: []string{"python3-*"}, problem: "package name"},
+		"Path":            {packages: []string{"./x.deb"}, problem: "package name"},
+		"Two":             {packages: []string{"a1 b1"}, problem: "package name"},
+		"Comma":           {packages: []string{"a1,b1"}, problem: "package name"},
+		"Newline":         {packages: []string{"a1\n"}, problem: "package name"},
+		"Shell":           {packages: []string{"$(id)"}, problem: "package name"},
+		"OneBadAmongGood": {packages: []string{"a1", "B", "c1"}, problem: `"B"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := thaw.Settings{Runtime: c.runtime, Packages: c.packages}.WithDefaults().Validate()
+			if c.problem != "" {
+				wantInvalid(t, "Validate", err, c.problem)
+			} else if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestWithDefaultsKeepsGivenPackages(t *testing.T) {
+	given := []string{"b1", "a1", "b1"}
+	_ = thaw.Settings{Packages: given}.WithDefaults()
+	if d := cmp.Diff([]string{"b1", "a1", "b1"}, given); d != "" {
+		t.Errorf("the caller's list was changed: %s", d)
 	}
 }
 

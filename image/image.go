@@ -1,7 +1,7 @@
 // Package image makes everything a guest boots from: a kernel that boots by
 // PVH, an initramfs that holds the guest agent and the modules it loads, a
-// read-only root disk for each runtime and a read-only code disk for each
-// function. Each is built once, kept under a content key and shared by every
+// read-only root disk for each runtime and set of packages and a read-only code
+// disk for each function. Each is built once, kept under a content key and shared by every
 // function that asks for the same.
 //
 // Kernel and Python come from the packages of the machine's own Debian, through
@@ -61,9 +61,10 @@ type Store struct {
 	bootstrap []byte
 	flights   singleflight.Group
 
-	// mu guards erofs and the link to the kernel in use.
+	// mu guards what follows and the link to the kernel in use.
 	mu    sync.Mutex
 	erofs string // see erofsVersion
+	tree  string // key of the Debian tree asked for last
 }
 
 // Disk is one image file.
@@ -75,7 +76,7 @@ type Disk struct {
 	Bytes int64
 }
 
-// Base is what the functions of one runtime share.
+// Base is what functions of the same runtime and packages share.
 type Base struct {
 	Kernel    Disk
 	Initramfs Disk
@@ -172,11 +173,13 @@ func embeddedAgent() ([]byte, error) {
 	return b, err
 }
 
-// Base returns the kernel, initramfs and root disk of a runtime and builds what
-// is missing, which takes about a minute and a download the first time. It
-// returns a [thaw.CodeUnavailable] error when the machine lacks something.
-// Cancelling ctx ends the child processes and removes the unfinished build.
-func (s *Store) Base(ctx context.Context, rt thaw.Runtime, progress Progress) (Base, error) {
+// Base returns the kernel, initramfs and root disk for the runtime and packages
+// of settings, which must be valid, and builds what is missing, which takes about
+// a minute and a download the first time. It returns a [thaw.CodeUnavailable]
+// error when the machine lacks something and a [thaw.CodeInvalid] error that
+// names the packages that Debian does not have. Cancelling ctx ends the child
+// processes and removes the unfinished build.
+func (s *Store) Base(ctx context.Context, settings thaw.Settings, progress Progress) (Base, error) {
 	var b Base
 	if len(s.agent) == 0 {
 		return b, thaw.Errorf(thaw.CodeUnavailable, "this build holds no guest agent: build with `make build`")
@@ -192,7 +195,7 @@ func (s *Store) Base(ctx context.Context, rt thaw.Runtime, progress Progress) (B
 	if b.Initramfs, err = s.initramfs(ctx, k); err != nil {
 		return b, err
 	}
-	b.Root, err = s.root(ctx, rt, progress)
+	b.Root, err = s.root(ctx, settings, progress)
 	return b, err
 }
 
@@ -254,18 +257,28 @@ func (s *Store) path(kind, key string) string {
 
 func (s *Store) cacheDir() string { return filepath.Join(s.dir, "cache") }
 
+// Keys returns the keys of all that v is made of: its images, and the Debian
+// tree that another bootstrap would make its root disk from.
+func Keys(v thaw.Version) []string {
+	keys := []string{v.Images.Kernel, v.Images.Initramfs, v.Images.Root, v.Images.Code}
+	if p, err := planPython(v.Packages); err == nil { // otherwise Prune keeps every tree
+		keys = append(keys, p.key())
+	}
+	return keys
+}
+
 // Prune removes the images whose key keep does not want, and reports how many
-// bytes that freed. The kernel and the Debian tree in use stay, and so does the
-// package cache. The caller must know of every key that [Store.Base] and [Store.Code] returned, or
-// not call it meanwhile.
+// bytes that freed. The kernel in use and the Debian trees of python3 itself and
+// of what was asked for last stay, and so does the package cache. The caller must
+// know of every key that [Store.Base] and [Store.Code] returned, or not call it
+// meanwhile.
 func (s *Store) Prune(keep func(key string) bool) (freed int64, err error) {
 	entries, err := os.ReadDir(s.dir)
 	if err != nil {
 		return 0, fmt.Errorf("list images: %w", err)
 	}
-	inUse := []string{s.currentKernel()}
-	p, perr := planPython()
-	inUse = append(inUse, p.key())
+	p, perr := planPython(nil)
+	inUse := []string{s.currentKernel(), s.lastTree(), p.key()}
 	for _, e := range entries {
 		kind, key, ok := parseName(e.Name())
 		if !ok || slices.Contains(inUse, key) || keep(key) || kind == kindPython && perr != nil {

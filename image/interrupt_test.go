@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(killedStore); dir != "" {
 		s, err := image.Open(config(dir))
 		if err == nil {
-			_, err = s.Base(context.Background(), thaw.RuntimePython, func(msg string) { fmt.Println(msg) })
+			_, err = s.Base(context.Background(), python(), func(msg string) { fmt.Println(msg) })
 		}
 		fmt.Println("end:", err)
 		os.Exit(1)
@@ -79,7 +79,7 @@ func cancelBuild(t *testing.T, s *image.Store) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	_, err := s.Base(ctx, thaw.RuntimePython, func(msg string) {
+	_, err := s.Base(ctx, python(), func(msg string) {
 		t.Log(msg)
 		if strings.Contains(msg, inTheMiddle) {
 			cancel()
@@ -228,7 +228,7 @@ func TestPrune(t *testing.T) {
 func TestNoTools(t *testing.T) {
 	s := open(t, t.TempDir())
 	t.Setenv("PATH", t.TempDir())
-	_, err := s.Base(context.Background(), thaw.RuntimePython, nil)
+	_, err := s.Base(context.Background(), python(), nil)
 	if thaw.CodeOf(err) != thaw.CodeUnavailable || !strings.Contains(fmt.Sprint(err), "apt-get install") {
 		t.Errorf("Base without tools: %v", err)
 	}
@@ -246,7 +246,7 @@ func TestNoAgent(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer closeStore(t, s)
-	_, err = s.Base(context.Background(), thaw.RuntimePython, nil)
+	_, err = s.Base(context.Background(), python(), nil)
 	if thaw.CodeOf(err) != thaw.CodeUnavailable || !strings.Contains(fmt.Sprint(err), "make build") {
 		t.Errorf("Base without an agent: %v", err)
 	}
@@ -262,7 +262,7 @@ func TestNoNetwork(t *testing.T) {
 	impatient := filepath.Join(t.TempDir(), "apt.conf")
 	write(t, filepath.Dir(impatient), "apt.conf", `Acquire::Retries "0";`, 0o644)
 	t.Setenv("APT_CONFIG", impatient)
-	_, err := s.Base(context.Background(), thaw.RuntimePython, nil)
+	_, err := s.Base(context.Background(), python(), nil)
 	if err == nil {
 		t.Skip("apt has a proxy of its own and reached the network: take it out of /etc/apt/apt.conf.d")
 	}

@@ -15,25 +15,30 @@ import (
 // pythonPlan says what the Debian tree of the python3 root disk is made of.
 type pythonPlan struct {
 	codename string
+	// added are the packages that a function asks for, in order.
+	added []string
 }
 
-func planPython() (pythonPlan, error) {
+func planPython(added []string) (pythonPlan, error) {
 	b, err := os.ReadFile("/etc/os-release")
 	if err != nil {
 		return pythonPlan{}, fmt.Errorf("find out the Debian release: %w", err)
 	}
 	codename, err := release(string(b))
-	return pythonPlan{codename}, err
+	return pythonPlan{codename, added}, err
 }
 
+// key leaves no doubt where the packages end: no package has a name like a path.
 func (p pythonPlan) key() string {
 	args := append(p.packages(), p.excludes()...)
-	return key(append(args, formatVersion, kindPython, p.codename, compileHook)...)
+	return key(append(args, formatVersion, kindPython, p.codename, p.compileHook())...)
 }
 
-// packages are Python with its whole standard library, and the data that parts
-// of that library look for: time zones and certificates.
-func (pythonPlan) packages() []string { return []string{"python3", "tzdata", "ca-certificates"} }
+// packages are Python with its whole standard library, the data that parts of
+// that library look for: time zones and certificates, and what was added.
+func (p pythonPlan) packages() []string {
+	return append([]string{"python3", "tzdata", "ca-certificates"}, p.added...)
+}
 
 // excludes are not even unpacked.
 func (pythonPlan) excludes() []string {
@@ -48,6 +53,16 @@ func (pythonPlan) excludes() []string {
 // by which an ordinary .pyc would count as stale on every import. The inner
 // shell finds the folders inside the new root.
 const compileHook = `chroot "$1" sh -c 'exec python3 -m compileall -q -f --invalidation-mode unchecked-hash /usr/lib/python3 /usr/lib/python3.*'`
+
+// compileHook is [compileHook] for the packages of p. Those that are added may
+// hold files that are not for this version of Python, by which compileall ends
+// with 1 after it has compiled the rest.
+func (p pythonPlan) compileHook() string {
+	if len(p.added) == 0 {
+		return compileHook
+	}
+	return compileHook + ` || [ $? -eq 1 ]`
+}
 
 // seedHook puts the packages downloaded earlier into the new root before it
 // looks for packages. They are links within one file system.
@@ -68,6 +83,7 @@ type tree struct {
 
 // python returns the Debian tree for the python3 root disk.
 func (s *Store) python(ctx context.Context, p pythonPlan, progress Progress) (tree, error) {
+	s.noteTree(p.key())
 	dir, err := s.build(ctx, filepath.Base(s.path(kindPython, p.key())), progress, func(ctx context.Context, tmp string) (string, error) {
 		if err := errors.Join(needRoot(), needTools("mmdebstrap", "apt-get", "apt-config", "unshare", "tar")); err != nil {
 			return "", err
@@ -111,21 +127,38 @@ func (s *Store) debian(ctx context.Context, p pythonPlan, tmp, root string, prog
 		return err
 	}
 	progress.say("python3: making a Debian %s tree with %s", p.codename, strings.Join(p.packages(), ", "))
+	missing := unknownPackages{codename: p.codename}
 	var step atomic.Value
 	step.Store("starting mmdebstrap")
 	stop := heartbeat(ctx, func() { progress.say("python3: %v, %s of packages", step.Load(), downloaded(root)) })
 	defer stop()
 	c := command{
 		name: "unshare", args: append(isolate(), args...), abrupt: true,
-		env: []string{"TMPDIR=" + tmp, "THAW_ARCHIVES=" + s.archives(), "SOURCE_DATE_EPOCH=1"},
+		env: []string{"TMPDIR=" + tmp, "THAW_ARCHIVES=" + s.archives(), "THAW_PACKAGES=" + strings.Join(p.added, " "), "SOURCE_DATE_EPOCH=1"},
 		line: func(line string) {
+			missing.line(line)
 			if text, ok := strings.CutPrefix(line, "I: "); ok && interesting(text) {
 				step.Store(strings.TrimSuffix(text, "..."))
 				progress.say("python3: %s", text)
 			}
 		},
 	}
-	return networkError(c.run(ctx))
+	return networkError(missing.explain(c.run(ctx)))
+}
+
+// noteTree and lastTree keep the tree that was asked for last, which belongs to
+// no version yet, or never when its code does not initialise: the next attempt
+// shall find it.
+func (s *Store) noteTree(key string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tree = key
+}
+
+func (s *Store) lastTree() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.tree
 }
 
 // packTree writes a tree as a tar file without what differs between machines
@@ -140,7 +173,7 @@ func packTree(ctx context.Context, root, file string) error {
 
 // interesting picks the lines of mmdebstrap that begin a step.
 func interesting(text string) bool {
-	return strings.HasSuffix(text, "...") && !strings.HasPrefix(text, "using")
+	return strings.HasSuffix(text, "...") && !strings.HasPrefix(text, "using") && !strings.Contains(text, "received signal")
 }
 
 // isolate runs mmdebstrap in its own process and mount namespaces: when it is
@@ -174,7 +207,10 @@ func (p pythonPlan) args(ctx context.Context, tmp, out string) ([]string, error)
 	}
 	args := []string{
 		"--mode=root", "--variant=essential", "--format=directory", "--include=" + strings.Join(p.packages(), ","),
-		"--skip=essential/unlink,cleanup/apt/cache", "--setup-hook=" + seedHook, "--customize-hook=" + compileHook,
+		"--skip=essential/unlink,cleanup/apt/cache", "--setup-hook=" + seedHook, "--customize-hook=" + p.compileHook(),
+	}
+	if len(p.added) > 0 {
+		args = append(args, "--setup-hook="+knownHook)
 	}
 	for _, e := range p.excludes() {
 		args = append(args, "--dpkgopt=path-exclude="+e)

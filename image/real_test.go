@@ -74,9 +74,9 @@ func config(dir string) image.Config {
 	return image.Config{Dir: dir, Agent: []byte(agent), Bootstrap: []byte(bootstrap)}
 }
 
-func base(t *testing.T, s *image.Store, rt thaw.Runtime) image.Base {
+func base(t *testing.T, s *image.Store, rt thaw.Runtime, packages ...string) image.Base {
 	t.Helper()
-	b, err := s.Base(context.Background(), rt, func(msg string) { t.Log(msg) })
+	b, err := s.Base(context.Background(), thaw.Settings{Runtime: rt, Packages: packages}, func(msg string) { t.Log(msg) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -224,6 +224,64 @@ func TestPythonRoot(t *testing.T) {
 	}
 }
 
+// importAdded imports a package that was added, with the shared library it needs.
+const importAdded = `
+import os, yaml
+assert yaml.__with_libyaml__ and yaml.safe_load("a: [1, 2]") == {"a": [1, 2]}
+assert os.path.exists(yaml.__cached__), yaml.__cached__
+`
+
+func TestAddedPackages(t *testing.T) {
+	s := openReal(t)
+	b := base(t, s, thaw.RuntimePython, "python3-yaml")
+	if plain := base(t, s, thaw.RuntimePython); plain.Root.Key == b.Root.Key || plain.Kernel != b.Kernel || plain.Initramfs != b.Initramfs {
+		t.Errorf("with the package %+v, without %+v", b, plain)
+	}
+	dir := extract(t, b.Root)
+	checkRoot(t, dir)
+	out, err := exec.Command("chroot", dir, "/usr/bin/python3", "-v", "-c", importAdded).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out[max(0, len(out)-2000):])
+	}
+	if bytes.Contains(out, []byte("# code object from '/usr/lib/python3/dist-packages/yaml/__init__.py'")) {
+		t.Error("yaml was compiled again")
+	}
+	again, err := s.Base(context.Background(), thaw.Settings{Runtime: thaw.RuntimePython, Packages: []string{"python3-yaml"}}, func(msg string) {
+		t.Errorf("it is built again: %s", msg)
+	})
+	if err != nil || again != b {
+		t.Errorf("second call gave %+v, %v", again, err)
+	}
+}
+
+// TestUnknownPackage asks for names that apt takes for patterns or virtual
+// packages: to install something else than was said would be worse than nothing.
+func TestUnknownPackage(t *testing.T) {
+	s := openReal(t)
+	dir := filepath.Dir(base(t, s, thaw.RuntimeProvided).Root.Path)
+	before := list(t, dir)
+	unknown := []string{"awk", "no-such-package", "python3.yaml"}
+	_, err := s.Base(context.Background(), thaw.Settings{Runtime: thaw.RuntimePython, Packages: append(unknown, "python3-yaml")}, nil)
+	if want := "has no package awk, no-such-package, python3.yaml: "; thaw.CodeOf(err) != thaw.CodeInvalid || !strings.Contains(fmt.Sprint(err), want) {
+		t.Errorf("got %s: %v, want %q", thaw.CodeOf(err), err, want)
+	}
+	if after := list(t, dir); !slices.Equal(after, before) {
+		t.Errorf("left behind: %q, before %q", after, before)
+	}
+}
+
+func list(t *testing.T, dir string) (names []string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
+}
+
 // TestBootstrapChange checks that another bootstrap gives another disk, and
 // quickly.
 func TestBootstrapChange(t *testing.T) {
@@ -237,7 +295,7 @@ func TestBootstrapChange(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer closeStore(t, s)
-	b, err := s.Base(context.Background(), thaw.RuntimePython, func(msg string) {
+	b, err := s.Base(context.Background(), python(), func(msg string) {
 		if strings.Contains(msg, "Debian") {
 			t.Errorf("it starts from nothing: %s", msg)
 		}

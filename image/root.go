@@ -20,9 +20,9 @@ const (
 	BootstrapPath = "/var/runtime/bootstrap.py"
 )
 
-// root returns the root disk of a runtime.
-func (s *Store) root(ctx context.Context, rt thaw.Runtime, progress Progress) (Disk, error) {
-	p, err := s.rootPlan(ctx, rt, progress)
+// root returns the root disk for a runtime and packages.
+func (s *Store) root(ctx context.Context, settings thaw.Settings, progress Progress) (Disk, error) {
+	p, err := s.rootPlan(ctx, settings, progress)
 	if err != nil {
 		return Disk{}, err
 	}
@@ -34,7 +34,7 @@ func (s *Store) root(ctx context.Context, rt thaw.Runtime, progress Progress) (D
 		if err := p.fill(ctx, dir); err != nil {
 			return "", err
 		}
-		progress.say("%s: writing the root disk", rt)
+		progress.say("%s: writing the root disk", settings.Runtime)
 		return makeErofs(ctx, dir, filepath.Join(tmp, "disk"))
 	})
 	if err != nil {
@@ -43,36 +43,36 @@ func (s *Store) root(ctx context.Context, rt thaw.Runtime, progress Progress) (D
 	return diskOf(p.key, path)
 }
 
-// rootPlan is how to fill the root folder of a runtime, and the key of the disk
+// rootPlan is how to fill a root folder, and the key of the disk
 // that comes of it.
 type rootPlan struct {
 	key  string
 	fill func(ctx context.Context, dir string) error
 }
 
-func (s *Store) rootPlan(ctx context.Context, rt thaw.Runtime, progress Progress) (rootPlan, error) {
+func (s *Store) rootPlan(ctx context.Context, settings thaw.Settings, progress Progress) (rootPlan, error) {
 	tool, err := s.erofsVersion(ctx)
 	if err != nil {
 		return rootPlan{}, err
 	}
-	parts := []string{formatVersion, kindRoot, string(rt), tool, baseText()}
-	switch rt {
+	parts := []string{formatVersion, kindRoot, string(settings.Runtime), tool, baseText()}
+	switch settings.Runtime {
 	case thaw.RuntimeProvided:
 		return rootPlan{key(parts...), func(_ context.Context, dir string) error { return writeBase(dir) }}, nil
 	case thaw.RuntimePython:
-		t, err := s.pythonTree(ctx, progress)
+		t, err := s.pythonTree(ctx, settings.Packages, progress)
 		parts = append(parts, t.sum, strings.Join(trimmed(), " "), string(s.bootstrap))
 		fill := func(ctx context.Context, dir string) error { return s.fillPython(ctx, t, dir) }
 		return rootPlan{key(parts...), fill}, err
 	}
-	return rootPlan{}, thaw.Errorf(thaw.CodeInvalid, "no root disk is known for runtime %q", rt)
+	return rootPlan{}, thaw.Errorf(thaw.CodeInvalid, "no root disk is known for runtime %q", settings.Runtime)
 }
 
-func (s *Store) pythonTree(ctx context.Context, progress Progress) (tree, error) {
+func (s *Store) pythonTree(ctx context.Context, packages []string, progress Progress) (tree, error) {
 	if len(s.bootstrap) == 0 {
 		return tree{}, thaw.Errorf(thaw.CodeUnavailable, "this build holds no bootstrap for python3")
 	}
-	p, err := planPython()
+	p, err := planPython(packages)
 	if err != nil {
 		return tree{}, err
 	}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -94,10 +95,13 @@ func TestLifeOfAFunction(t *testing.T) {
 	d := serveMemory(t)
 	dir := pythonFolder(t)
 
-	got := d.thaw(t, "", "deploy", "hello", dir, "--memory", "512MiB", "--env", "K=V")
+	got := d.thaw(t, "", "deploy", "hello", dir, "--memory", "512MiB", "--env", "K=V", "--package", "python3-pil,python3-numpy", "--package", "python3-pil")
 	got.want(t, 0, "hello version 1: python3, 512 MiB memory, code 8.0 KiB\n", "  image       12.3 ms  code disk built\n")
 	if v := d.engine.functions["hello"]; v.MemoryBytes != 512<<20 || v.Env["K"] != "V" || v.Timeout != thaw.DefaultTimeout || v.Handler != "app.handler" {
 		t.Errorf("%+v", v)
+	}
+	if got, want := d.engine.functions["hello"].Packages, []string{"python3-numpy", "python3-pil"}; !slices.Equal(got, want) {
+		t.Errorf("packages %q, want %q", got, want)
 	}
 	if files := d.engine.files["hello"]; len(files) != 1 || files[0] != "app.py" {
 		t.Errorf("files %v", files)
@@ -106,7 +110,8 @@ func TestLifeOfAFunction(t *testing.T) {
 	d.thaw(t, "", "ps").want(t, 0, "i-1       hello     1        idle   cold   reap    42   20 MiB  1       now", "")
 	d.thaw(t, "", "invoke", "hello", "-d", `{"a":1}`).want(t, 0, `{"a":1}`, "")
 	d.thaw(t, "", "describe", "hello").want(t, 0, "615 pages, 2.4 MiB", "")
-	d.thaw(t, "", "describe", "hello").want(t, 0, "inv-1       -     1        cold   reap    150 ms    3        2      600         4.0 KiB  -", "")
+	d.thaw(t, "", "describe", "hello").want(t, 0, "python3-numpy python3-pil", "")
+	d.thaw(t, "", "describe", "hello").want(t, 0, "inv-1       -     1        cold   auto    150 ms    3        2      600         4.0 KiB  -", "")
 	d.thaw(t, "", "logs", "hello").want(t, 0, "i-1 stdout   hi \uFFFD[31mred\n", "")
 	d.thaw(t, "", "rm", "hello").want(t, 0, "hello removed\n", "")
 	for _, verb := range []string{"rm", "describe", "logs", "invoke"} {
@@ -252,5 +257,5 @@ func TestCompletion(t *testing.T) {
 	d := serveMemory(t)
 	d.thaw(t, "", "deploy", "hello", pythonFolder(t)).want(t, 0, "", "")
 	d.thaw(t, "", "__complete", "invoke", "").want(t, 0, "hello\n", "")
-	d.thaw(t, "", "__complete", "invoke", "--policy", "").want(t, 0, "boot\nvanilla\nreap\n", "")
+	d.thaw(t, "", "__complete", "invoke", "--policy", "").want(t, 0, "auto\nboot\nvanilla\neager\n", "")
 }

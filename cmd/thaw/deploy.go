@@ -16,7 +16,7 @@ type deployFlags struct {
 	runtime, handler string
 	memory           bytesFlag
 	timeout          time.Duration
-	env              []string
+	env, packages    []string
 }
 
 func newDeployCommand(a *app) *cobra.Command {
@@ -32,6 +32,7 @@ to standard error, the result to standard output; with -o json every step is a
 line of JSON on standard output. Folders called .git and __pycache__ stay behind.`,
 		Example: `  thaw deploy hello ./hello
   thaw deploy resize ./resize --handler image.resize --memory 512MiB --timeout 10s
+  thaw deploy thumbnail ./thumbnail --package python3-numpy --package python3-pil
   thaw deploy web ./web --runtime provided --env MODE=fast --env LEVEL=3`,
 		Args:              arguments("NAME", "DIR"),
 		ValidArgsFunction: a.completeNames,
@@ -49,6 +50,7 @@ line of JSON on standard output. Folders called .git and __pycache__ stay behind
 	flags.Var(&f.memory, "memory", "memory of each VM")
 	flags.DurationVar(&f.timeout, "timeout", thaw.DefaultTimeout, "most an invocation may take")
 	flags.StringArrayVar(&f.env, "env", nil, "environment variable as `NAME=VALUE`, may be repeated")
+	flags.StringSliceVar(&f.packages, "package", nil, "Debian `package` that the code imports, may be repeated")
 	completeWords(cmd, "runtime", runtimeNames()...)
 	return cmd
 }
@@ -66,6 +68,7 @@ func (f deployFlags) settings(cmd *cobra.Command) (thaw.Settings, error) {
 		MemoryBytes: int64(f.memory),
 		Timeout:     f.timeout,
 		Env:         env,
+		Packages:    f.packages,
 	}
 	if s.MemoryBytes == 0 {
 		return s, thaw.Errorf(thaw.CodeInvalid, "memory of 0 is out of range: choose %s to %s", size(thaw.MinMemory), size(thaw.MaxMemory))

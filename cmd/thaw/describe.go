@@ -79,6 +79,9 @@ func versionFields(v thaw.Version) [][2]string {
 		[2]string{"memory", size(v.MemoryBytes)},
 		[2]string{"timeout", v.Timeout.String()},
 		[2]string{"code", size(v.CodeBytes) + ", " + orDash(v.Images.Code)})
+	if len(v.Packages) > 0 {
+		rows = append(rows, [2]string{"packages", strings.Join(v.Packages, " ")})
+	}
 	if len(v.Env) > 0 {
 		// Values may be secrets: -o json shows them to who asks.
 		rows = append(rows, [2]string{"env", strings.Join(slices.Sorted(maps.Keys(v.Env)), " ")})

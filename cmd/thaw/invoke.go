@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -55,7 +56,7 @@ how it came about: the start, its phases, page faults and bytes read.`,
 	flags := cmd.Flags()
 	flags.StringVarP(&f.data, "data", "d", "", "event as `JSON`")
 	flags.StringVarP(&f.file, "file", "f", "", "`file` that holds the event")
-	flags.StringVar(&f.policy, "policy", "", "how a new VM gets its memory: boot, vanilla or reap (default reap)")
+	flags.StringVar(&f.policy, "policy", "", "how a new VM gets its memory: `policy`, one of "+strings.Join(policyNames(), ", ")+" (default auto)")
 	flags.BoolVar(&f.cold, "cold", false, "make a new VM even if one is idle")
 	cmd.MarkFlagsMutuallyExclusive("data", "file")
 	completeWords(cmd, "policy", policyNames()...)

@@ -58,7 +58,7 @@ func kernel(t *testing.T) (vmlinux, modules string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = store.Close() })
-	base, err := store.Base(t.Context(), thaw.RuntimeProvided, func(line string) { t.Log(line) })
+	base, err := store.Base(t.Context(), thaw.Settings{Runtime: thaw.RuntimeProvided}, func(line string) { t.Log(line) })
 	if err != nil {
 		t.Fatal(err)
 	}
