@@ -211,7 +211,7 @@ func testCommandLine(t *testing.T, bin string, p *program) {
 		"FunctionError":   {[]string{"invoke", "probe", "-d", `{"do": "raise"}`}, 1, "that is no number"},
 		"JSON":            {[]string{"invoke", "probe", "--cold", "--policy", "vanilla", "-o", "json"}, 0, `"start": "cold"`},
 		"NotFound":        {[]string{"invoke", "nobody"}, 3, "does not exist"},
-		"UnknownPolicy":   {[]string{"invoke", "probe", "--policy", "magic"}, 2, "boot, vanilla, reap"},
+		"UnknownPolicy":   {[]string{"invoke", "probe", "--policy", "magic"}, 2, "boot, vanilla, eager"},
 		"BadHandler":      {[]string{"deploy", "x", "testdata/probe", "--handler", "app.nothing"}, 1, "HandlerNotFound"},
 		"NoHandlerFile":   {[]string{"deploy", "x", "testdata/probe", "--handler", "other.handler"}, 2, "other.py"},
 		"UnknownRuntime":  {[]string{"deploy", "x", "testdata/probe", "--runtime", "perl"}, 2, "python3 or provided"},

@@ -228,26 +228,29 @@ func testLimits(t *testing.T, s *site) {
 func testArtifacts(t *testing.T, s *site) {
 	s.recorded(t, "probe", helloEvent)
 	t.Run("WorkingSetFlipped", func(t *testing.T) {
-		damage(t, filepath.Join(s.describe(t, "probe").SnapshotInfo.Folder, thaw.FileWorkingSet), flip)
+		damage(t, filepath.Join(s.describe(t, "probe").SnapshotInfo.Folder, thaw.FileLoadingSetReap), flip)
 		r := s.cold(t, "probe", thaw.PolicyReap, helloEvent)
 		if r.Start != thaw.StartCold || r.PagesRecorded == 0 || !strings.Contains(r.Reason, "quarantine") {
 			t.Errorf("start %s, %d pages recorded, reason %q: want a cold start that records again and says so", r.Start, r.PagesRecorded, r.Reason)
 		}
 	})
 	for name, c := range map[string]struct {
-		file string
-		how  func([]byte) []byte
+		file   string
+		how    func([]byte) []byte
+		policy thaw.Policy
 	}{
-		"StateFlipped":      {thaw.FileState, flip},
-		"StateTruncated":    {thaw.FileState, cut},
-		"MemoryFlipped":     {thaw.FileMemory, flip},
-		"MemoryTruncated":   {thaw.FileMemory, cut},
-		"ManifestTruncated": {thaw.FileManifest, cut},
+		"StateFlipped":      {thaw.FileState, flip, thaw.PolicyVanilla},
+		"StateTruncated":    {thaw.FileState, cut, thaw.PolicyVanilla},
+		"MemoryFlipped":     {thaw.FileMemory, flip, thaw.PolicyVanilla},
+		"MemoryTruncated":   {thaw.FileMemory, cut, thaw.PolicyVanilla},
+		"ManifestTruncated": {thaw.FileManifest, cut, thaw.PolicyVanilla},
+		"RegionsFlipped":    {thaw.FileRegions, flip, thaw.PolicyThaw},
+		"RegionsTruncated":  {thaw.FileRegions, cut, thaw.PolicyEager},
 	} {
 		t.Run(name, func(t *testing.T) {
 			id := s.describe(t, "probe").Snapshot
 			damage(t, filepath.Join(s.describe(t, "probe").SnapshotInfo.Folder, c.file), c.how)
-			r := s.cold(t, "probe", thaw.PolicyVanilla, helloEvent)
+			r := s.cold(t, "probe", c.policy, helloEvent)
 			if got := decode[map[string]string](t, r.Payload)["message"]; got != "hello, Ada" || r.Start != thaw.StartBoot || !strings.Contains(r.Reason, "corrupt") {
 				t.Errorf("reply %s by %s (%s), want a boot that says why", r.Payload, r.Start, r.Reason)
 			}
