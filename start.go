@@ -169,6 +169,9 @@ type InvokeRequest struct {
 	// Frozen keeps the platform from learning of this invocation: no working set
 	// is recorded, replaced or judged by it. Measurements ask for it.
 	Frozen bool
+	// Record makes a new instance and has what it touches recorded in place of the
+	// recording before, by the policy's way. The reply comes when that is published.
+	Record bool
 }
 
 // FunctionError is a function's own failure in the shape Lambda gives it.

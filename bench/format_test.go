@@ -45,12 +45,23 @@ func golden(t *testing.T, name string, write func(*bytes.Buffer) error) string {
 func TestWriteText(t *testing.T) {
 	text := golden(t, "report.txt", func(b *bytes.Buffer) error { return report().WriteText(b) })
 	tables := strings.Split(text, "\n\n")
-	checkAligned(t, tables[1], 5)
-	checkAligned(t, tables[2], 5)
+	checkAligned(t, tables[2], 6)
+	checkAligned(t, tables[3], 6)
+}
+
+// TestWriteTwo adds the table that compares functions.
+func TestWriteTwo(t *testing.T) {
+	r := report()
+	r.Clones = 16
+	r.Functions = append(r.Functions, measured("other"))
+	r.Functions[1].MemoryMiB = 4096
+	text := golden(t, "two.txt", func(b *bytes.Buffer) error { return r.WriteText(b) })
+	_, table, _ := strings.Cut(text, "warm invocation\n")
+	checkAligned(t, table, 3)
 }
 
 func TestWriteTable(t *testing.T) {
-	checkAligned(t, golden(t, "table.txt", func(b *bytes.Buffer) error { return report().WriteTable(b) }), 5)
+	checkAligned(t, golden(t, "table.txt", func(b *bytes.Buffer) error { return measured("hello").WriteTable(b) }), 6)
 }
 
 // checkAligned checks that all lines of a table end in the same column, as right
@@ -75,8 +86,8 @@ func checkAligned(t *testing.T, table string, lines int) {
 // TestWriteNothing: a run that ended before its first sample can be written.
 func TestWriteNothing(t *testing.T) {
 	var b bytes.Buffer
-	r := bench.Report{Function: "hello"}
-	if err := errors.Join(r.WriteText(&b), r.WriteTable(&b), r.WriteGo(&b)); err != nil {
+	r := bench.Report{Functions: []bench.Function{{Name: "hello"}, {Name: "other"}}}
+	if err := errors.Join(r.WriteText(&b), r.Functions[0].WriteTable(&b), r.WriteGo(&b)); err != nil {
 		t.Error(err)
 	}
 	if strings.Contains(b.String(), "NaN") || strings.Contains(b.String(), "Inf") {
@@ -99,7 +110,7 @@ func (f *full) Write(b []byte) (int, error) {
 func TestWriteToAFullDisk(t *testing.T) {
 	r := report()
 	for _, room := range []int{0, 300, 800} {
-		for name, err := range map[string]error{"WriteText": r.WriteText(&full{room}), "WriteTable": r.WriteTable(&full{room % 300}), "WriteGo": r.WriteGo(&full{room})} {
+		for name, err := range map[string]error{"WriteText": r.WriteText(&full{room}), "WriteTable": r.Functions[0].WriteTable(&full{room % 300}), "WriteGo": r.WriteGo(&full{room})} {
 			if !errors.Is(err, errFull) {
 				t.Errorf("%s with room for %d bytes = %v", name, room, err)
 			}
@@ -111,7 +122,7 @@ func TestWriteToAFullDisk(t *testing.T) {
 func TestWriteGo(t *testing.T) {
 	text := golden(t, "report.bench", func(b *bytes.Buffer) error { return report().WriteGo(b) })
 	reader := benchfmt.NewReader(strings.NewReader(text), "report.bench")
-	samples := report().Samples
+	samples := measured("hello").Samples
 	n := 0
 	for reader.Scan() {
 		switch r := reader.Result().(type) {
@@ -179,7 +190,7 @@ func checkResult(t *testing.T, r *benchfmt.Result, s bench.Sample) {
 func TestWriteGoNames(t *testing.T) {
 	for _, name := range []string{"a", "json-8", "A_b-c-16", strings.Repeat("x", thaw.MaxNameLen)} {
 		r := report()
-		r.Function = name
+		r.Functions[0].Name = name
 		var b bytes.Buffer
 		if err := r.WriteGo(&b); err != nil {
 			t.Fatal(err)
@@ -201,8 +212,9 @@ func TestWriteGoNames(t *testing.T) {
 // when its samples differ, as faults do from one restore to the next.
 func TestWriteGoAssumptions(t *testing.T) {
 	r := report()
-	for i := range r.Samples {
-		r.Samples[i].Faults.Trapped += int64(r.Samples[i].Round) // 1 more in the second round
+	samples := r.Functions[0].Samples
+	for i := range samples {
+		samples[i].Faults.Trapped += int64(samples[i].Round) // 1 more in the second round
 	}
 	var b bytes.Buffer
 	if err := r.WriteGo(&b); err != nil {

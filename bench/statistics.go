@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"math"
 	"slices"
 
 	"thaw"
@@ -32,9 +33,9 @@ func median(v []float64) float64 {
 }
 
 // Kinds returns the kinds that were measured, in the order they took turns.
-func (r Report) Kinds() []Kind {
+func (f Function) Kinds() []Kind {
 	var kinds []Kind
-	for _, s := range r.Samples {
+	for _, s := range f.Samples {
 		if !slices.Contains(kinds, s.Kind) {
 			kinds = append(kinds, s.Kind)
 		}
@@ -43,26 +44,35 @@ func (r Report) Kinds() []Kind {
 }
 
 // Phases returns the names of the phases that any sample has, in order.
-func (r Report) Phases() []string {
+func (f Function) Phases() []string {
 	return slices.DeleteFunc(thaw.PhaseNames(), func(name string) bool {
-		return !slices.ContainsFunc(r.Samples, func(s Sample) bool { _, ok := s.PhasesMS[name]; return ok })
+		return !slices.ContainsFunc(f.Samples, func(s Sample) bool { _, ok := s.PhasesMS[name]; return ok })
 	})
 }
 
-// Values returns one figure of each sample of a kind.
-func (r Report) Values(k Kind, figure func(Sample) float64) []float64 {
+// Values returns one figure of each sample of a kind that has it.
+func (f Function) Values(k Kind, figure func(Sample) float64) []float64 {
 	var values []float64
-	for _, s := range r.Samples {
-		if s.Kind == k {
-			values = append(values, figure(s))
+	for _, s := range f.Samples {
+		if v := figure(s); s.Kind == k && !math.IsNaN(v) {
+			values = append(values, v)
 		}
 	}
 	return values
 }
 
+// Mean returns the mean of a figure over the samples of a kind, 0 of none.
+func (f Function) Mean(k Kind, figure func(Sample) float64) float64 {
+	sum, values := 0.0, f.Values(k, figure)
+	for _, v := range values {
+		sum += v
+	}
+	return sum / float64(max(1, len(values)))
+}
+
 // Median returns the median of a figure over the samples of a kind.
-func (r Report) Median(k Kind, figure func(Sample) float64) float64 {
-	return SpreadOf(r.Values(k, figure)).Median
+func (f Function) Median(k Kind, figure func(Sample) float64) float64 {
+	return SpreadOf(f.Values(k, figure)).Median
 }
 
 // The figures of a sample that reports are made of.
@@ -88,32 +98,28 @@ func MinorFaults(s Sample) float64 { return float64(s.Faults.Minor) }
 // MiBRead is what came from the disk.
 func MiBRead(s Sample) float64 { return float64(s.BytesRead) / (1 << 20) }
 
+// Recall and Precision are shares, not a number where they were not measured.
+func Recall(s Sample) float64 { return ofQuality(s, thaw.Quality.Recall) }
+
+// Precision is the other one.
+func Precision(s Sample) float64 { return ofQuality(s, thaw.Quality.Precision) }
+
+func ofQuality(s Sample, figure func(thaw.Quality) float64) float64 {
+	if s.Quality == nil || s.Quality.Brought == 0 {
+		return math.NaN()
+	}
+	return figure(*s.Quality)
+}
+
+// PrivateMiB is the guest memory that belongs to this guest alone, not a number
+// where it was not measured.
+func PrivateMiB(s Sample) float64 {
+	if s.Memory == nil {
+		return math.NaN()
+	}
+	return float64(s.Memory.Private) / (1 << 20)
+}
+
 // Overhead is what the platform adds to the round trip to the agent, in
 // milliseconds, as the client sees it.
 func Overhead(s Sample) float64 { return s.WallMS - s.PhasesMS[thaw.PhaseInvoke] }
-
-// Findings are the answers a reader looks for.
-type Findings struct {
-	// ReapOverVanilla is the ratio of the median totals.
-	ReapOverVanilla float64 `json:"reap_over_vanilla"`
-	// FaultsLeft is the median share of the recorded faults that reap still
-	// took.
-	FaultsLeft float64 `json:"faults_left"`
-	// LayoutMS is the median cost of remote control, over vanilla and reap.
-	LayoutMS float64 `json:"layout_ms"`
-	// WarmOverheadMS is the median of Overhead over the warm invocations.
-	WarmOverheadMS float64 `json:"warm_overhead_ms"`
-}
-
-// Findings computes them from the samples.
-func (r Report) Findings() Findings {
-	layout := append(r.Values(KindVanilla, Phase(thaw.PhaseLayout)), r.Values(KindReap, Phase(thaw.PhaseLayout))...)
-	f := Findings{LayoutMS: SpreadOf(layout).Median, WarmOverheadMS: r.Median(KindWarm, Overhead)}
-	if v := r.Median(KindVanilla, Total); v > 0 {
-		f.ReapOverVanilla = r.Median(KindReap, Total) / v
-	}
-	if r.WorkingSetPages > 0 {
-		f.FaultsLeft = r.Median(KindReap, FaultsLeft) / float64(r.WorkingSetPages)
-	}
-	return f
-}

@@ -3,6 +3,7 @@ package bench_test
 import (
 	"math"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -40,15 +41,51 @@ func TestSpreadOf(t *testing.T) {
 	}
 }
 
-func TestKindStart(t *testing.T) {
-	for k, want := range map[bench.Kind]thaw.Start{
-		bench.KindBoot: thaw.StartBoot, bench.KindVanilla: thaw.StartCold, bench.KindReap: thaw.StartCold, bench.KindWarm: thaw.StartWarm,
+func TestKind(t *testing.T) {
+	for k, want := range map[bench.Kind]struct {
+		start  thaw.Start
+		policy thaw.Policy
+		pool   bool
+	}{
+		boot:           {thaw.StartBoot, thaw.PolicyBoot, false},
+		vanilla:        {thaw.StartCold, thaw.PolicyVanilla, false},
+		"thaw+pool":    {thaw.StartCold, thaw.PolicyThaw, true},
+		"cached":       {thaw.StartCold, thaw.PolicyVanilla, false},
+		"cached+pool":  {thaw.StartCold, thaw.PolicyVanilla, true},
+		bench.KindWarm: {thaw.StartWarm, "", false},
 	} {
-		if got := k.Start(); got != want {
-			t.Errorf("%s starts %s, want %s", k, got, want)
+		if k.Start() != want.start || k.Policy() != want.policy || k.Pool() != want.pool {
+			t.Errorf("%s: start %s, policy %q, pool %v; want %+v", k, k.Start(), k.Policy(), k.Pool(), want)
 		}
 	}
 }
+
+func TestKinds(t *testing.T) {
+	got := bench.Kinds([]bench.Kind{boot, reap, "thaw+pool", "cached", reap})
+	want := []bench.Kind{boot, reap, "thaw+pool", "cached", "reap+pool", "cached+pool", bench.KindWarm}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestParseKind(t *testing.T) {
+	for _, s := range []string{"boot", "vanilla", "reap+pool", "cached", "cached+pool", "per-region"} {
+		if k, err := bench.ParseKind(s); err != nil || string(k) != s {
+			t.Errorf("ParseKind(%q) = %q, %v", s, k, err)
+		}
+	}
+	for _, s := range []string{"", "auto", "boot+pool", "reap+", "warm", "+pool", "reap+pool+pool"} {
+		if _, err := bench.ParseKind(s); thaw.CodeOf(err) != thaw.CodeInvalid || !strings.Contains(err.Error(), "cached") {
+			t.Errorf("ParseKind(%q) = %v, want an error that lists what there is", s, err)
+		}
+	}
+}
+
+const (
+	boot    = bench.Kind(thaw.PolicyBoot)
+	vanilla = bench.Kind(thaw.PolicyVanilla)
+	reap    = bench.Kind(thaw.PolicyReap)
+)
 
 // sample is an invocation of a function that took total milliseconds.
 func sample(round int, k bench.Kind, total float64, trapped int64, phases map[string]float64) bench.Sample {
@@ -56,47 +93,90 @@ func sample(round int, k bench.Kind, total float64, trapped int64, phases map[st
 	s.ID, s.Function, s.Start, s.DurationMS, s.PhasesMS = "id", "hello", k.Start(), total, phases
 	s.Faults = thaw.Faults{Trapped: trapped, Major: trapped / 10, Minor: 2000}
 	s.BytesRead = int64(total * 20_000)
-	if k == bench.KindReap {
+	if k == reap {
 		s.PagesPrefetched = 1200
+		s.Quality = &thaw.Quality{Brought: 1200, Hits: 1140, Misses: 60}
+		s.Memory = &thaw.MemoryUse{Resident: 8 << 20, Private: 5 << 20}
 	}
 	return s
 }
 
 // report is of two rounds, taken in turns.
 func report() bench.Report {
-	r := bench.Report{
-		Function: "hello", WorkingSetPages: 1200,
+	return bench.Report{
+		Clones: 1, Functions: []bench.Function{measured("hello")},
 		Environment: bench.Environment{
 			Time: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Kernel: "6.1.0-40-amd64", CPU: "Some CPU @ 2.40GHz", Cores: 2,
-			Accelerator: "KVM: the guest kernel boots in 600 ms", VMM: "qemu 7.2.22 (Debian 1:7.2+dfsg-7)", Version: "v1", MemoryMiB: 256,
+			Accelerator: "KVM: the guest kernel boots in 600 ms", VMM: "qemu 7.2.22 (Debian 1:7.2+dfsg-7)", Version: "v1",
 			ReadaheadBefore: 8192, ReadaheadDuring: 128, LoadBefore: "0.10 0.20 0.30 1/99 1234",
 		},
 	}
+}
+
+func measured(name string) bench.Function {
+	f := bench.Function{Name: name, MemoryMiB: 256, SnapshotBytes: 60 << 20, WorkingSetPages: 1200, HostPages: 3000}
 	for round, extra := range []float64{0, 40} {
-		r.Samples = append(r.Samples,
-			sample(round+1, bench.KindBoot, 4000+extra, 0, map[string]float64{thaw.PhaseVMM: 60, thaw.PhaseBoot: 2700 + extra, thaw.PhaseInit: 1200, thaw.PhaseInvoke: 12}),
-			sample(round+1, bench.KindVanilla, 220+extra, 0, map[string]float64{
+		f.Samples = append(f.Samples,
+			sample(round+1, boot, 4000+extra, 0, map[string]float64{thaw.PhaseVMM: 60, thaw.PhaseBoot: 2700 + extra, thaw.PhaseInit: 1200, thaw.PhaseInvoke: 12}),
+			sample(round+1, vanilla, 220+extra, 0, map[string]float64{
 				thaw.PhasePlan: 1.25, thaw.PhaseVMM: 55, thaw.PhaseLayout: 0, thaw.PhaseState: 15, thaw.PhaseResume: 9.96, thaw.PhaseInvoke: 100 + extra,
 			}),
-			sample(round+1, bench.KindReap, 110+extra, 12, map[string]float64{
+			sample(round+1, reap, 110+extra, 12, map[string]float64{
 				thaw.PhasePlan: 1.25, thaw.PhaseVMM: 55, thaw.PhaseLayout: 1 + extra/100, thaw.PhasePrefetch: 5, thaw.PhaseState: 15, thaw.PhaseResume: 9, thaw.PhaseInvoke: 20 + extra,
 			}),
+			sample(round+1, bench.KindFloor, 100+extra/2, 0, map[string]float64{thaw.PhaseVMM: 5, thaw.PhaseInvoke: 20 + extra/2}),
 			sample(round+1, bench.KindWarm, 2, 0, map[string]float64{thaw.PhaseInvoke: 1.5}),
 		)
 	}
-	return r
+	return f
 }
 
 func TestFindings(t *testing.T) {
-	got := report().Findings()
+	got := measured("hello").Findings()
 	want := bench.Findings{
-		ReapOverVanilla: 130. / 240,
-		FaultsLeft:      0.01,
-		LayoutMS:        0.5, // of 0, 0, 1 and 1.4
-		WarmOverheadMS:  2,   // 3.5 as the client sees it, less 1.5
+		Ratios:         []bench.Ratio{{Of: reap, Over: vanilla, Ratio: 130. / 240, Low: 110. / 220, High: 150. / 260}},
+		FaultsLeft:     0.01,
+		LayoutMS:       1.2, // of 1 and 1.4
+		WarmOverheadMS: 2,   // 3.5 as the client sees it, less 1.5
 	}
 	if d := cmp.Diff(want, got, near()); d != "" {
 		t.Error(d)
+	}
+}
+
+// TestCompare: the interval of what is always twice another is a point, however
+// much both vary, because they are compared by round.
+func TestCompare(t *testing.T) {
+	var f bench.Function
+	for round := range 12 {
+		ms := float64(100 + 17*(round%5))
+		f.Samples = append(f.Samples, sample(round+1, reap, ms, 0, nil), sample(round+1, vanilla, 2*ms, 0, nil), sample(round+1, bench.KindFloor, ms-7, 0, nil))
+	}
+	r, ok := f.Compare(reap, vanilla)
+	if d := cmp.Diff(bench.Ratio{Of: reap, Over: vanilla, Ratio: .5, Low: .5, High: .5}, r, near()); d != "" || !ok {
+		t.Error(d)
+	}
+	if over, ok := f.OverFloor(reap); !ok || math.Abs(over-7) > 1e-9 {
+		t.Errorf("reap is %v ms over the floor, want 7", over)
+	}
+	if _, ok := f.Compare(reap, boot); ok {
+		t.Error("compared with what was not measured")
+	}
+}
+
+// TestFindingsOfLess: what was not measured is zero, not infinite.
+func TestFindingsOfLess(t *testing.T) {
+	for name, f := range map[string]bench.Function{
+		"Nothing":  {},
+		"NoKinds":  {WorkingSetPages: 10},
+		"NoReap":   {Samples: measured("hello").Samples[:2]},
+		"OnlyReap": {Samples: []bench.Sample{sample(1, reap, 100, 3, nil)}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if d := cmp.Diff(bench.Findings{}, f.Findings()); d != "" {
+				t.Error(d)
+			}
+		})
 	}
 }
 
@@ -105,36 +185,20 @@ func near() cmp.Option {
 	return cmp.Comparer(func(a, b float64) bool { return math.Abs(a-b) < 1e-9 })
 }
 
-// TestFindingsOfLess: what was not measured is zero, not infinite.
-func TestFindingsOfLess(t *testing.T) {
-	for name, r := range map[string]bench.Report{
-		"Nothing":  {},
-		"NoKinds":  {WorkingSetPages: 10},
-		"NoReap":   {Samples: report().Samples[:2]},
-		"OnlyReap": {Samples: []bench.Sample{sample(1, bench.KindReap, 100, 3, nil)}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			if d := cmp.Diff(bench.Findings{}, r.Findings()); d != "" {
-				t.Error(d)
-			}
-		})
-	}
-}
-
 func TestKindsAndPhases(t *testing.T) {
-	r := report()
-	if d := cmp.Diff([]bench.Kind{bench.KindBoot, bench.KindVanilla, bench.KindReap, bench.KindWarm}, r.Kinds()); d != "" {
+	f := measured("hello")
+	if d := cmp.Diff([]bench.Kind{boot, vanilla, reap, bench.KindFloor, bench.KindWarm}, f.Kinds()); d != "" {
 		t.Error(d)
 	}
-	r.Samples = r.Samples[1:3] // no phase of a boot
-	if d := cmp.Diff([]bench.Kind{bench.KindVanilla, bench.KindReap}, r.Kinds()); d != "" {
+	f.Samples = f.Samples[1:3] // no phase of a boot
+	if d := cmp.Diff([]bench.Kind{vanilla, reap}, f.Kinds()); d != "" {
 		t.Error(d)
 	}
 	want := []string{thaw.PhasePlan, thaw.PhaseVMM, thaw.PhaseLayout, thaw.PhasePrefetch, thaw.PhaseState, thaw.PhaseResume, thaw.PhaseInvoke}
-	if d := cmp.Diff(want, r.Phases()); d != "" {
+	if d := cmp.Diff(want, f.Phases()); d != "" {
 		t.Error(d)
 	}
-	if got := (bench.Report{}).Phases(); len(got) != 0 {
+	if got := (bench.Function{}).Phases(); len(got) != 0 {
 		t.Errorf("phases of nothing are %v", got)
 	}
 }

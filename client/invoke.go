@@ -22,7 +22,8 @@ func (c *Client) Invoke(ctx context.Context, r thaw.InvokeRequest) (thaw.Reply, 
 		header.Set(api.HeaderPolicy, string(r.Policy))
 	}
 	for name, set := range map[string]bool{
-		api.HeaderCold: r.Cold, api.HeaderOnDemand: r.OnDemand, api.HeaderDiscard: r.Discard, api.HeaderFrozen: r.Frozen,
+		api.HeaderCold: r.Cold, api.HeaderOnDemand: r.OnDemand, api.HeaderDiscard: r.Discard,
+		api.HeaderFrozen: r.Frozen, api.HeaderRecord: r.Record,
 	} {
 		if set {
 			header.Set(name, "true")

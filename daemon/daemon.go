@@ -292,6 +292,13 @@ func (k *keyedMutex) tryLock(key string) bool {
 	return true
 }
 
+// lock waits for its turn.
+func (k *keyedMutex) lock(key string) {
+	for !k.tryLock(key) {
+		time.Sleep(time.Millisecond) // rare, and whoever holds it is writing files
+	}
+}
+
 func (k *keyedMutex) unlock(key string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -27,6 +27,9 @@ func (d *Daemon) Invoke(ctx context.Context, r thaw.InvokeRequest) (thaw.Reply, 
 	if r.Policy, err = thaw.ParsePolicy(string(r.Policy)); err != nil {
 		return thaw.Reply{}, err
 	}
+	if err := checkRecord(r); err != nil {
+		return thaw.Reply{}, err
+	}
 	if len(r.Payload) > thaw.MaxPayload {
 		return thaw.Reply{}, thaw.Errorf(thaw.CodeTooLarge, "request body is %d bytes: at most %d are allowed", len(r.Payload), thaw.MaxPayload)
 	}
@@ -34,7 +37,7 @@ func (d *Daemon) Invoke(ctx context.Context, r thaw.InvokeRequest) (thaw.Reply, 
 	if err != nil {
 		return thaw.Reply{}, err
 	}
-	lease, err := d.pool.Acquire(v, r.Cold)
+	lease, err := d.pool.Acquire(v, r.Cold || r.Record)
 	if err != nil {
 		return thaw.Reply{}, err
 	}
@@ -50,6 +53,19 @@ func (d *Daemon) Invoke(ctx context.Context, r thaw.InvokeRequest) (thaw.Reply, 
 	reply := thaw.Reply{Payload: payload, Invocation: call.record}
 	call.finish(keep)
 	return reply, err
+}
+
+// checkRecord refuses a recording that could not be made.
+func checkRecord(r thaw.InvokeRequest) error {
+	switch {
+	case !r.Record:
+	case r.Frozen:
+		return thaw.Errorf(thaw.CodeInvalid, "a frozen invocation records nothing: ask for one of the two")
+	case r.Policy != thaw.PolicyAuto && learnedBy(r.Policy) == "":
+		return thaw.Errorf(thaw.CodeInvalid, "policy %s records nothing: %s records the trace of first touches, %s what comes into the page cache",
+			r.Policy, thaw.PolicyThaw, thaw.PolicyFaaSnap)
+	}
+	return nil
 }
 
 // newRequestID returns a UUID, version 4, as Lambda's request ids are.

@@ -100,13 +100,16 @@ func (l *lessons) takeAgain(id, name string) bool {
 
 // way is how to restore v for r.
 func (d *Daemon) way(v thaw.Version, r thaw.InvokeRequest) (way instance.Way, cached bool) {
-	way = instance.Way{Policy: r.Policy, OnDemand: r.OnDemand}
+	way = instance.Way{Policy: r.Policy, OnDemand: r.OnDemand, Record: r.Record}
+	if way.Policy == thaw.PolicyAuto && r.Record {
+		way.Policy = thaw.PolicyThaw
+	}
 	if way.Policy == thaw.PolicyAuto {
 		cached = d.inPageCache(v)
 		way.Policy, way.Reason = d.lessons.choose(v.Snapshot, cached)
 	}
 	// The published policies record once.
-	if way.Policy == thaw.PolicyThaw && !r.Frozen && d.lessons.takeAgain(v.Snapshot, thaw.FileWorkingSet) {
+	if way.Policy == thaw.PolicyThaw && !r.Frozen && !r.Record && d.lessons.takeAgain(v.Snapshot, thaw.FileWorkingSet) {
 		way.Record = true
 		way.Reason = join(way.Reason, "the working set is recorded again: too many pages were missing from it")
 	}
@@ -162,18 +165,23 @@ func (c *call) learn(in *instance.Instance, finished bool) {
 		return // a failure may go ways of its own
 	}
 	c.record.PagesRecorded = int64(len(set.Touches))
-	c.daemon.background.Go(func() { c.daemon.publish(c.version, m, set) })
-}
-
-// publish merges a recording with the one before and lays it out. Of recordings
-// made side by side one is kept.
-func (d *Daemon) publish(v thaw.Version, m thaw.Manifest, set workingset.Set) {
-	log := d.log.With("function", v.Function, "version", v.Number, "recording", set.Source.String(), "pages", len(set.Touches))
-	if !d.learning.tryLock(m.ID) {
+	if c.request.Record { // who asked for it waits for it
+		c.daemon.learning.lock(m.ID)
+		c.daemon.publish(c.version, m, set, true)
 		return
 	}
+	// Of recordings made side by side one is kept.
+	if c.daemon.learning.tryLock(m.ID) {
+		c.daemon.background.Go(func() { c.daemon.publish(c.version, m, set, false) })
+	}
+}
+
+// publish merges a recording with the one before, or replaces that, and lays it
+// out. The caller has locked the snapshot's learning, which ends here.
+func (d *Daemon) publish(v thaw.Version, m thaw.Manifest, set workingset.Set, replace bool) {
 	defer d.learning.unlock(m.ID)
-	pages, err := d.publishSet(m, set)
+	log := d.log.With("function", v.Function, "version", v.Number, "recording", set.Source.String(), "pages", len(set.Touches))
+	pages, err := d.publishSet(m, set, replace)
 	if err != nil {
 		log.Error("recording could not be published", "error", err)
 		return
@@ -181,11 +189,14 @@ func (d *Daemon) publish(v thaw.Version, m thaw.Manifest, set workingset.Set) {
 	log.Info("recorded", "ended", set.Bound.String(), "merged_pages", pages)
 }
 
-func (d *Daemon) publishSet(m thaw.Manifest, set workingset.Set) (pages int, err error) {
+func (d *Daemon) publishSet(m thaw.Manifest, set workingset.Set, replace bool) (pages int, err error) {
 	if set.Memory, set.MemoryPages, err = snapshot.Sum(m); err != nil {
 		return 0, err
 	}
 	name := plan.SetName(set.Source)
+	if replace {
+		return len(set.Touches), d.arrange(m, name, set)
+	}
 	older, err := d.snapshots.WorkingSet(m, name)
 	if err == nil {
 		set = workingset.Merge(older, set)

@@ -226,6 +226,10 @@ func testCommandLine(t *testing.T, bin string, p *program) {
 		"RemoveNotThere":  {[]string{"rm", "nobody"}, 3, "does not exist"},
 		"BenchNotThere":   {[]string{"bench", "nobody"}, 3, "does not exist"},
 		"BenchNoSamples":  {[]string{"bench", "probe", "-n", "0"}, 2, "out of range"},
+		"BenchUnknown":    {[]string{"bench", "probe", "--policies", "reap,none"}, 2, "unknown policy \"none\""},
+		"BenchTwice":      {[]string{"bench", "probe", "probe"}, 2, "named twice"},
+		"BenchRecord":     {[]string{"bench", "probe", "--record", "{"}, 2, "--record"},
+		"RecordNothing":   {[]string{"invoke", "probe", "--record", "--policy", "vanilla"}, 2, "records nothing"},
 		"BenchUnwritable": {[]string{"bench", "probe", "--go", "/does/not/exist/x"}, 2, "does not exist"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -243,7 +247,15 @@ func testCommandLine(t *testing.T, bin string, p *program) {
 	})
 	t.Run("Bench", func(t *testing.T) {
 		out, code := execute(t, bin, env, "bench", "probe", "-n", "2", "-d", helloEvent)
-		if code != 0 || !strings.Contains(out, "reap takes") {
+		for _, want := range []string{"thaw+pool  / cached+pool", "reap leaves", "every start from it found the page cache empty"} {
+			if code != 0 || !strings.Contains(out, want) {
+				t.Errorf("exit %d, want %q:\n%s", code, want, out)
+			}
+		}
+	})
+	t.Run("BenchClones", func(t *testing.T) {
+		out, code := execute(t, bin, env, "bench", "probe", "-n", "1", "--clones", "3", "--policies", "thaw", "-d", helloEvent)
+		if code != 0 || !strings.Contains(out, "3 at the same time") {
 			t.Errorf("exit %d:\n%s", code, out)
 		}
 	})

@@ -107,7 +107,7 @@ func testPrestarted(t *testing.T, s *site) {
 	if !r.Prestarted {
 		t.Errorf("the VMM that waited was not used: %+v", r.Invocation)
 	}
-	r = s.invoke(t, thaw.InvokeRequest{Function: "probe", Payload: []byte(helloEvent), Cold: true, OnDemand: true})
+	r = s.invoke(t, thaw.InvokeRequest{Function: "probe", Policy: thaw.PolicyReap, Payload: []byte(helloEvent), Cold: true, OnDemand: true})
 	hello(t, r, thaw.StartCold, thaw.PolicyReap)
 	if r.Prestarted {
 		t.Error("a VMM that waited was used on demand")

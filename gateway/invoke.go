@@ -75,7 +75,7 @@ func readInvoke(w http.ResponseWriter, r *http.Request) (thaw.InvokeRequest, err
 	var err error
 	for name, to := range map[string]*bool{
 		api.HeaderCold: &request.Cold, api.HeaderOnDemand: &request.OnDemand,
-		api.HeaderDiscard: &request.Discard, api.HeaderFrozen: &request.Frozen,
+		api.HeaderDiscard: &request.Discard, api.HeaderFrozen: &request.Frozen, api.HeaderRecord: &request.Record,
 	} {
 		if *to, err = parseBool(r.Header, name); err != nil {
 			return request, err

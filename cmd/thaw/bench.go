@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/google/renameio/v2"
 	"github.com/spf13/cobra"
@@ -13,56 +15,125 @@ import (
 )
 
 type benchFlags struct {
-	n, readahead int
-	data, goFile string
+	n, readahead, clones int
+	policies             []string
+	all                  bool
+	recorded, measured   string
+	goFile               string
 }
 
 func newBenchCommand(a *app) *cobra.Command {
 	var f benchFlags
 	cmd := &cobra.Command{
-		Use:   "bench NAME",
-		Short: "Measure how a function starts: cold by each policy, and warm",
-		Long: `Measure how a function starts: cold by vanilla and reap, with the VMM started on
-demand as published, the same with a VMM that was waiting, and warm, in turns.
+		Use:   "bench NAME...",
+		Short: "Measure how functions start: cold by each policy, and warm",
+		Long: `Measure how functions start: cold by each policy, with the VMM started on demand
+as published and with a VMM that was waiting (+pool), and warm, in turns.
 
 Before each cold start every file of the function is dropped from the page cache,
-and the measurement is refused unless nothing is left there (mincore). The disk's
-readahead is set to --readahead KiB meanwhile and put back afterwards. Runs as
-root on the daemon's machine. With -o json every sample is printed; --go writes
-them in the Go benchmark format, for benchstat.`,
+and the measurement is refused unless nothing is left there (mincore). cached is
+vanilla with all of them in the page cache; cached+pool is the floor: no restore
+from the disk can be faster. The working sets are recorded first, with the event of
+--record, in place of those there were. The disk's readahead is set to --readahead
+KiB meanwhile and put back afterwards. Runs as root on the daemon's machine. With
+-o json every sample is printed; --go writes them in the Go benchmark format, for
+benchstat.`,
 		Example: `  thaw bench hello -n 10
-  thaw bench hello -n 30 -d '{"name": "Ada"}' --go hello.txt`,
-		Args:              arguments("NAME"),
+  thaw bench hello --policies reap,thaw+pool --record '{"name": "Ada"}' -d '{"name": "Grace"}'
+  thaw bench hello --all -n 30 --go hello.txt
+  thaw bench hello --clones 16 --policies reap,thaw`,
+		Args:              someNames,
 		ValidArgsFunction: a.completeNames,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.bench(cmd, args[0], f)
+			return a.bench(cmd, args, f)
 		},
 	}
 	flags := cmd.Flags()
 	flags.IntVarP(&f.n, "samples", "n", 10, "how many samples of each kind")
-	flags.StringVarP(&f.data, "data", "d", "{}", "event as `JSON`")
+	flags.StringVarP(&f.measured, "data", "d", "{}", "event that is measured, as `JSON`")
+	flags.StringVar(&f.recorded, "record", "", "event that the working sets are recorded with, as `JSON` (default that of -d)")
+	flags.StringSliceVar(&f.policies, "policies", nil, "`policies` to compare, each of them with +pool only with a VMM that was waiting (default vanilla,reap,faasnap,thaw,cached)")
+	flags.BoolVar(&f.all, "all", false, "compare every policy there is")
+	flags.IntVar(&f.clones, "clones", 1, "how many invocations start at the same time")
 	flags.IntVar(&f.readahead, "readahead", 128, "the disk's readahead meanwhile in `KiB`, 0 leaves it")
 	flags.StringVar(&f.goFile, "go", "", "`file` for the samples in the Go benchmark format")
+	cmd.MarkFlagsMutuallyExclusive("policies", "all")
 	return cmd
 }
 
-func (f benchFlags) options(name string) (bench.Options, error) {
-	o := bench.Options{
-		Function: name, N: f.n, ReadaheadKiB: f.readahead,
-		Kinds: []bench.Kind{bench.KindVanilla, bench.KindReap, bench.KindVanillaPool, bench.KindReapPool, bench.KindWarm},
+// someNames wants at least one NAME.
+func someNames(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return arguments("NAME")(cmd, args)
 	}
-	if f.n < 1 || f.n > 10_000 {
-		return o, thaw.Errorf(thaw.CodeInvalid, "-n %d is out of range: choose 1 to 10000", f.n)
+	for i, name := range args {
+		if err := thaw.CheckName(name); err != nil {
+			return err
+		}
+		if slices.Contains(args[:i], name) {
+			return fmt.Errorf("function %s is named twice", name)
+		}
 	}
-	if f.readahead < 0 {
-		return o, thaw.Errorf(thaw.CodeInvalid, "--readahead %d is negative", f.readahead)
-	}
-	if err := checkFolder(f.goFile); err != nil {
+	return nil
+}
+
+func (f benchFlags) options(names []string) (o bench.Options, err error) {
+	if err := f.check(); err != nil {
 		return o, err
 	}
-	var err error
-	o.Payload, err = checkEvent("-d", []byte(f.data))
-	return o, err
+	o = bench.Options{N: f.n, Clones: f.clones, ReadaheadKiB: f.readahead}
+	if o.Kinds, err = f.kinds(); err != nil {
+		return o, err
+	}
+	measured, err := checkEvent("-d", []byte(f.measured))
+	if err != nil {
+		return o, err
+	}
+	recorded := measured
+	if f.recorded != "" {
+		if recorded, err = checkEvent("--record", []byte(f.recorded)); err != nil {
+			return o, err
+		}
+	}
+	for _, name := range names {
+		o.Subjects = append(o.Subjects, bench.Subject{Function: name, Recorded: recorded, Measured: measured})
+	}
+	return o, nil
+}
+
+func (f benchFlags) check() error {
+	switch {
+	case f.n < 1 || f.n > 10_000:
+		return thaw.Errorf(thaw.CodeInvalid, "-n %d is out of range: choose 1 to 10000", f.n)
+	case f.clones < 1 || f.clones > 256:
+		return thaw.Errorf(thaw.CodeInvalid, "--clones %d is out of range: choose 1 to 256", f.clones)
+	case f.readahead < 0:
+		return thaw.Errorf(thaw.CodeInvalid, "--readahead %d is negative", f.readahead)
+	}
+	return checkFolder(f.goFile)
+}
+
+// kinds are what is compared. Policies that are named are taken with the pool
+// and without, unless their names say that.
+func (f benchFlags) kinds() ([]bench.Kind, error) {
+	policies := bench.Common()
+	switch {
+	case f.all:
+		policies = bench.All()
+	case f.policies != nil:
+		policies = nil
+	}
+	for _, name := range f.policies {
+		k, err := bench.ParseKind(strings.TrimSpace(name))
+		if err != nil {
+			return nil, err
+		}
+		policies = append(policies, k)
+	}
+	if len(policies) == 0 {
+		return nil, thaw.Errorf(thaw.CodeInvalid, "--policies names none")
+	}
+	return bench.Kinds(policies), nil
 }
 
 // checkFolder refuses an output file that could not be written, before hours of
@@ -77,8 +148,8 @@ func checkFolder(file string) error {
 	return nil
 }
 
-func (a *app) bench(cmd *cobra.Command, name string, f benchFlags) error {
-	o, err := f.options(name)
+func (a *app) bench(cmd *cobra.Command, names []string, f benchFlags) error {
+	o, err := f.options(names)
 	if err != nil {
 		return err
 	}
@@ -99,10 +170,7 @@ func (a *app) bench(cmd *cobra.Command, name string, f benchFlags) error {
 		}
 	}
 	if a.format == formatJSON {
-		return writeJSON(a.stdout, struct {
-			bench.Report
-			Findings bench.Findings `json:"findings"`
-		}{report, report.Findings()})
+		return writeJSON(a.stdout, report.WithFindings())
 	}
 	return written(report.WriteText(a.stdout))
 }
@@ -117,32 +185,4 @@ func writeSamples(r bench.Report, name string) error {
 		return written(err)
 	}
 	return written(f.CloseAtomicallyReplace())
-}
-
-// meter shows how far a long command is.
-type meter struct {
-	out  *app
-	live bool
-	last int
-}
-
-func (a *app) meter() *meter { return &meter{out: a, live: isTerminal(a.stderr), last: -1} }
-
-// show draws one line on a terminal; elsewhere it writes a line per tenth.
-func (m *meter) show(done, total int, what string) {
-	line := fmt.Sprintf("  %d of %d samples, now %s", done, total, what)
-	if m.live {
-		fmt.Fprint(m.out.stderr, "\r\x1b[K"+line)
-		return
-	}
-	if tenth := done * 10 / max(total, 1); tenth != m.last {
-		m.last = tenth
-		fmt.Fprintln(m.out.stderr, line)
-	}
-}
-
-func (m *meter) close() {
-	if m.live {
-		fmt.Fprint(m.out.stderr, "\r\x1b[K")
-	}
 }

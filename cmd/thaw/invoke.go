@@ -27,6 +27,7 @@ type invokeFlags struct {
 	data, file string
 	policy     string
 	cold       bool
+	record     bool
 }
 
 func newInvokeCommand(a *app) *cobra.Command {
@@ -58,13 +59,14 @@ how it came about: the start, its phases, page faults and bytes read.`,
 	flags.StringVarP(&f.file, "file", "f", "", "`file` that holds the event")
 	flags.StringVar(&f.policy, "policy", "", "how a new VM gets its memory: `policy`, one of "+strings.Join(policyNames(), ", ")+" (default auto)")
 	flags.BoolVar(&f.cold, "cold", false, "make a new VM even if one is idle")
+	flags.BoolVar(&f.record, "record", false, "make a new VM and record the memory it touches, in place of the recording before")
 	cmd.MarkFlagsMutuallyExclusive("data", "file")
 	completeWords(cmd, "policy", policyNames()...)
 	return cmd
 }
 
 func (f invokeFlags) request(stdin io.Reader, cmd *cobra.Command, args []string) (thaw.InvokeRequest, error) {
-	r := thaw.InvokeRequest{Function: args[0], Cold: f.cold}
+	r := thaw.InvokeRequest{Function: args[0], Cold: f.cold, Record: f.record}
 	if err := thaw.CheckName(r.Function); err != nil {
 		return r, err
 	}

@@ -36,14 +36,15 @@ const (
 	HeaderRequestID = "X-Amzn-RequestId"
 )
 
-// The headers of thaw. Policy goes both ways; Cold, Discard, OnDemand and Frozen
-// (true or false) are of a request, the others of a reply.
+// The headers of thaw. Policy goes both ways; Cold, Discard, OnDemand, Frozen
+// and Record (true or false) are of a request, the others of a reply.
 const (
 	HeaderPolicy       = "Thaw-Policy"
 	HeaderCold         = "Thaw-Cold"
 	HeaderDiscard      = "Thaw-Discard"
 	HeaderOnDemand     = "Thaw-On-Demand"
 	HeaderFrozen       = "Thaw-Frozen"
+	HeaderRecord       = "Thaw-Record"
 	HeaderStart        = "Thaw-Start"
 	HeaderInstance     = "Thaw-Instance"
 	HeaderServerTiming = "Server-Timing"

@@ -1,0 +1,92 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"os"
+	"runtime"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"thaw"
+	"thaw/client"
+	"thaw/pagecache"
+)
+
+// Environment is what a figure depends on besides the program.
+type Environment struct {
+	Time            time.Time `json:"time"`
+	Kernel          string    `json:"kernel"`
+	CPU             string    `json:"cpu"`
+	Cores           int       `json:"cores"`
+	Accelerator     string    `json:"accelerator"`
+	VMM             string    `json:"vmm"`
+	Version         string    `json:"thaw"`
+	ReadaheadBefore int       `json:"readahead_kib_before"`
+	ReadaheadDuring int       `json:"readahead_kib_during"`
+	LoadBefore      string    `json:"load_before"`
+}
+
+// environment describes the machine and sets the readahead; putBack undoes that.
+func environment(ctx context.Context, c *client.Client, d thaw.Description, readaheadKiB int) (putBack func(), e Environment, err error) {
+	info, err := c.Info(ctx)
+	if err != nil {
+		return nil, e, err
+	}
+	m := d.SnapshotInfo.Machine
+	e = Environment{
+		Time: time.Now().UTC(), Kernel: kernel(), CPU: m.HostCPU, Cores: runtime.NumCPU(), Accelerator: info.Accelerator,
+		VMM: m.VMM + " " + m.VMMVersion, Version: info.Version, LoadBefore: load(),
+	}
+	disk, err := pagecache.ReadaheadOf(d.SnapshotInfo.Folder)
+	if os.IsNotExist(err) || os.IsPermission(err) {
+		return nil, e, thaw.Errorf(thaw.CodeInvalid, "the benchmark must run as root on the daemon's machine: %w", err)
+	}
+	if err != nil {
+		return nil, e, err
+	}
+	if e.ReadaheadBefore, err = disk.Get(); err != nil {
+		return nil, e, err
+	}
+	e.ReadaheadDuring = e.ReadaheadBefore
+	if readaheadKiB == 0 {
+		return func() {}, e, nil
+	}
+	held, err := disk.Hold(readaheadKiB, lockFolder)
+	if errors.Is(err, pagecache.ErrHeld) {
+		return nil, e, thaw.Errorf(thaw.CodeConflict, "another benchmark runs on this disk: wait for its end")
+	}
+	if err != nil {
+		return nil, e, err
+	}
+	e.ReadaheadBefore, e.ReadaheadDuring = held.Before(), readaheadKiB
+	return func() { _ = held.Release() }, e, nil
+}
+
+// lockFolder is where benchmarks of one machine find each other (FHS 3.0, 3.15.2).
+const lockFolder = "/run/lock"
+
+// Recover puts back the readahead of the disk under folder if a benchmark was
+// killed before it could.
+func Recover(folder string) error {
+	disk, err := pagecache.ReadaheadOf(folder)
+	if err != nil {
+		return nil //nolint:nilerr // such a disk cannot have been changed either
+	}
+	return disk.Recover(lockFolder)
+}
+
+func kernel() string {
+	var u unix.Utsname
+	if unix.Uname(&u) != nil {
+		return ""
+	}
+	return unix.ByteSliceToString(u.Release[:])
+}
+
+func load() string {
+	b, _ := os.ReadFile("/proc/loadavg") // unknown is ""
+	return strings.TrimSpace(string(b))
+}

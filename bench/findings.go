@@ -1,0 +1,142 @@
+package bench
+
+import (
+	"math/rand/v2"
+	"slices"
+
+	"thaw"
+)
+
+// Ratio compares two kinds by the ratio of their median totals. Low and High
+// bound it with 95 % confidence: a bootstrap over the rounds, in which both were
+// measured.
+type Ratio struct {
+	Of    Kind    `json:"of"`
+	Over  Kind    `json:"over"`
+	Ratio float64 `json:"ratio"`
+	Low   float64 `json:"low"`
+	High  float64 `json:"high"`
+}
+
+// Findings are the answers a reader looks for.
+type Findings struct {
+	Ratios []Ratio `json:"ratios"`
+	// FaultsLeft is the median share of the recorded faults that reap still
+	// took.
+	FaultsLeft float64 `json:"faults_left"`
+	// LayoutMS is the median cost of remote control by thaw, or else by reap.
+	LayoutMS float64 `json:"layout_ms"`
+	// WarmOverheadMS is the median of Overhead over the warm invocations.
+	WarmOverheadMS float64 `json:"warm_overhead_ms"`
+}
+
+// Found is a report with what follows from its samples.
+type Found struct {
+	Report
+	// Findings are by function.
+	Findings map[string]Findings `json:"findings"`
+}
+
+// WithFindings adds what follows from the samples, for machines that read.
+func (r Report) WithFindings() Found {
+	found := map[string]Findings{}
+	for _, f := range r.Functions {
+		found[f.Name] = f.Findings()
+	}
+	return Found{r, found}
+}
+
+// pairs are the comparisons that are of interest: thaw as it is shipped with the
+// others as they were published, with the floor, and with the others that have its
+// pool; and those of the papers.
+func pairs() [][2]Kind {
+	ours := Of(thaw.PolicyThaw, true)
+	reap, faasnap, vanilla := Of(thaw.PolicyReap, false), Of(thaw.PolicyFaaSnap, false), Of(thaw.PolicyVanilla, false)
+	return [][2]Kind{
+		{ours, vanilla}, {ours, reap}, {ours, faasnap}, {ours, KindCached},
+		{ours, reap + poolSuffix}, {ours, faasnap + poolSuffix}, {ours, KindFloor},
+		{reap, vanilla}, {faasnap, reap}, {faasnap, KindCached},
+	}
+}
+
+// Findings computes them from the samples.
+func (f Function) Findings() Findings {
+	reap, ours := Of(thaw.PolicyReap, false), Of(thaw.PolicyThaw, true)
+	found := Findings{WarmOverheadMS: f.Median(KindWarm, Overhead), LayoutMS: f.Median(reap, Phase(thaw.PhaseLayout))}
+	if slices.Contains(f.Kinds(), ours) {
+		found.LayoutMS = f.Median(ours, Phase(thaw.PhaseLayout))
+	}
+	if f.WorkingSetPages > 0 {
+		found.FaultsLeft = f.Median(reap, FaultsLeft) / float64(f.WorkingSetPages)
+	}
+	for _, p := range pairs() {
+		if r, ok := f.Compare(p[0], p[1]); ok {
+			found.Ratios = append(found.Ratios, r)
+		}
+	}
+	return found
+}
+
+// Compare compares the totals of two kinds; false when one was not measured.
+func (f Function) Compare(of, over Kind) (Ratio, bool) {
+	a, b := f.byRound(of), f.byRound(over)
+	n := min(len(a), len(b))
+	if n == 0 {
+		return Ratio{}, false
+	}
+	low, high := bootstrap(a[:n], b[:n])
+	return Ratio{Of: of, Over: over, Ratio: SpreadOf(a).Median / SpreadOf(b).Median, Low: low, High: high}, true
+}
+
+// byRound are the medians of the totals of kind k, by round.
+func (f Function) byRound(k Kind) []float64 {
+	rounds := map[int][]float64{}
+	for _, s := range f.Samples {
+		if s.Kind == k {
+			rounds[s.Round] = append(rounds[s.Round], Total(s))
+		}
+	}
+	var medians []float64
+	for round := 1; len(medians) < len(rounds); round++ {
+		if values, ok := rounds[round]; ok {
+			medians = append(medians, SpreadOf(values).Median)
+		}
+	}
+	return medians
+}
+
+// resamples is how often the bootstrap draws: enough for two digits.
+const resamples = 2000
+
+// bootstrap returns the 95 % interval of the ratio of medians of a and b, whose
+// values belong together by round (Efron and Tibshirani, An Introduction to the
+// Bootstrap, 13.3: percentiles). It draws the same each time.
+func bootstrap(a, b []float64) (low, high float64) {
+	draw := rand.New(rand.NewPCG(1, 2))
+	ratios := make([]float64, resamples)
+	x, y := make([]float64, len(a)), make([]float64, len(b))
+	for i := range ratios {
+		for j := range x {
+			round := draw.IntN(len(a))
+			x[j], y[j] = a[round], b[round]
+		}
+		ratios[i] = SpreadOf(x).Median / SpreadOf(y).Median
+	}
+	slices.Sort(ratios)
+	return ratios[resamples*25/1000], ratios[resamples*975/1000]
+}
+
+// OverFloor is the median of what kind k takes longer than the floor in the same
+// round, in milliseconds; false when one was not measured.
+func (f Function) OverFloor(k Kind) (float64, bool) {
+	a, b := f.byRound(k), f.byRound(KindFloor)
+	n := min(len(a), len(b))
+	if n == 0 {
+		return 0, false
+	}
+	over := make([]float64, n)
+	for i := range over {
+		over[i] = a[i] - b[i]
+	}
+	return SpreadOf(over).Median, true
+}
