@@ -109,6 +109,13 @@ type MemoryUse struct {
 	Private  int64 `json:"private"`
 }
 
+// Span is a stretch of a phase, in microseconds since the request arrived.
+type Span struct {
+	Phase      string `json:"phase"`
+	StartUS    int64  `json:"start_us"`
+	DurationUS int64  `json:"duration_us"`
+}
+
 // Invocation is the record of one invocation and of the start it needed.
 type Invocation struct {
 	ID         string             `json:"id"`
@@ -121,7 +128,9 @@ type Invocation struct {
 	Time       time.Time          `json:"time"`
 	DurationMS float64            `json:"duration_ms"`
 	PhasesMS   map[string]float64 `json:"phases_ms"`
-	Faults     Faults             `json:"faults"`
+	// Spans are the phases on the time line of the invocation.
+	Spans  []Span `json:"spans,omitempty"`
+	Faults Faults `json:"faults"`
 	// Prestarted says that the VMM of a new instance had been started before.
 	Prestarted bool `json:"prestarted,omitempty"`
 	// Layout says how a restored guest's memory was arranged.

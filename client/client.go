@@ -88,6 +88,14 @@ func (c *Client) Describe(ctx context.Context, name string) (thaw.Description, e
 	return d, err
 }
 
+// Memory returns what the memory of a function's snapshot is made of, as policy
+// sees it.
+func (c *Client) Memory(ctx context.Context, name string, policy thaw.Policy) (thaw.MemoryMap, error) {
+	var m thaw.MemoryMap
+	err := c.get(ctx, functionPath(name)+api.PathMemorySuffix+"?policy="+url.QueryEscape(string(policy)), &m)
+	return m, err
+}
+
 // Remove removes a function with all its versions.
 func (c *Client) Remove(ctx context.Context, name string) error {
 	return c.delete(ctx, functionPath(name))

@@ -46,7 +46,7 @@ func (d *Daemon) Invoke(ctx context.Context, r thaw.InvokeRequest) (thaw.Reply, 
 	}}
 	payload, keep, err := call.run(ctx)
 	call.record.DurationMS = float64(time.Since(start).Microseconds()) / 1e3
-	call.record.PhasesMS = call.timeline.Milliseconds()
+	call.record.PhasesMS, call.record.Spans = call.timeline.Milliseconds(), call.timeline.Spans()
 	if err != nil {
 		call.record.Error = err.Error()
 	}

@@ -27,6 +27,20 @@ func (h handlers) describe(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+func (h handlers) memory(w http.ResponseWriter, r *http.Request) error {
+	policy, err := thaw.ParsePolicy(r.URL.Query().Get("policy"))
+	if err != nil {
+		return err
+	}
+	m, err := h.Catalog.Memory(r.Context(), r.PathValue("name"), policy)
+	if err != nil {
+		return err
+	}
+	m.Runs, m.Trace = notNil(m.Runs), notNil(m.Trace)
+	writeJSON(w, http.StatusOK, m)
+	return nil
+}
+
 func (h handlers) remove(w http.ResponseWriter, r *http.Request) error {
 	if err := h.Catalog.Remove(r.Context(), r.PathValue("name")); err != nil {
 		return err

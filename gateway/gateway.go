@@ -12,6 +12,7 @@
 //	GET    /v1/functions/{name}         everything about one
 //	PUT    /v1/functions/{name}         deploy; replies with a line per event
 //	DELETE /v1/functions/{name}         remove
+//	GET    /v1/functions/{name}/memory  ?policy=P, what its snapshot's memory is made of
 //	GET    /v1/functions/{name}/logs    ?limit=N, newest last
 //	DELETE /v1/functions/{name}/instances  end its idle VMs
 //	GET    /v1/instances                running VMs
@@ -54,6 +55,9 @@ type Catalog interface {
 	Functions(ctx context.Context) ([]thaw.Version, error)
 	Describe(ctx context.Context, name string) (thaw.Description, error)
 	Remove(ctx context.Context, name string) error
+	// Memory returns what the memory of a function's snapshot is made of, as
+	// policy sees it.
+	Memory(ctx context.Context, name string, policy thaw.Policy) (thaw.MemoryMap, error)
 }
 
 // Monitor shows what runs.

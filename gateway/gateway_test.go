@@ -50,6 +50,10 @@ func (e fakeEngine) Describe(_ context.Context, name string) (thaw.Description, 
 	return e.describe(name)
 }
 
+func (e fakeEngine) Memory(_ context.Context, name string, policy thaw.Policy) (thaw.MemoryMap, error) {
+	return thaw.MemoryMap{Function: name, Policy: policy}, e.remove(name)
+}
+
 func (e fakeEngine) Remove(_ context.Context, name string) error { return e.remove(name) }
 
 func (e fakeEngine) Instances() []thaw.Instance { return nil }

@@ -40,6 +40,9 @@ func (h handlers) routes() []route {
 			http.MethodPut:    {h.deploy, nil},
 			http.MethodDelete: {h.remove, nil},
 		}},
+		{function + api.PathMemorySuffix, map[string]endpoint{
+			http.MethodGet: {h.memory, []string{"policy"}},
+		}},
 		{function + api.PathLogsSuffix, map[string]endpoint{
 			http.MethodGet: {h.logs, []string{"limit"}},
 		}},

@@ -3,20 +3,24 @@
 package instance
 
 import (
-	"maps"
+	"slices"
 	"sync"
 	"time"
+
+	"thaw"
 )
 
-// Timeline collects how long the phases of one start took. Its methods may be
-// called concurrently.
+// Timeline collects when the phases of one start were. Its methods may be called
+// concurrently.
 type Timeline struct {
-	mu     sync.Mutex
-	phases map[string]float64
+	start time.Time
+
+	mu    sync.Mutex
+	spans []thaw.Span
 }
 
-// NewTimeline returns an empty timeline.
-func NewTimeline() *Timeline { return &Timeline{phases: map[string]float64{}} }
+// NewTimeline returns a timeline that begins now.
+func NewTimeline() *Timeline { return &Timeline{start: time.Now()} }
 
 // Phase does work and notes its time under name.
 func (t *Timeline) Phase(name string, work func() error) error {
@@ -26,16 +30,28 @@ func (t *Timeline) Phase(name string, work func() error) error {
 	return err
 }
 
-// Add notes a phase that was measured elsewhere.
+// Add notes a phase that took until now.
 func (t *Timeline) Add(name string, took time.Duration) {
+	span := thaw.Span{Phase: name, StartUS: (time.Since(t.start) - took).Microseconds(), DurationUS: took.Microseconds()}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.phases[name] += float64(took.Microseconds()) / 1e3
+	t.spans = append(t.spans, span)
 }
 
-// Milliseconds returns a copy of the phases.
-func (t *Timeline) Milliseconds() map[string]float64 {
+// Spans returns what was noted, in the order of its beginning.
+func (t *Timeline) Spans() []thaw.Span {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return maps.Clone(t.phases)
+	spans := slices.Clone(t.spans)
+	slices.SortStableFunc(spans, func(a, b thaw.Span) int { return int(a.StartUS - b.StartUS) })
+	return spans
+}
+
+// Milliseconds returns how long each phase took, all its spans together.
+func (t *Timeline) Milliseconds() map[string]float64 {
+	phases := map[string]float64{}
+	for _, s := range t.Spans() {
+		phases[s.Phase] += float64(s.DurationUS) / 1e3
+	}
+	return phases
 }

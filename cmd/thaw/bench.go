@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/google/renameio/v2"
 	"github.com/spf13/cobra"
 
 	"thaw"
@@ -165,7 +164,7 @@ func (a *app) bench(cmd *cobra.Command, names []string, f benchFlags) error {
 		return err
 	}
 	if f.goFile != "" {
-		if err := writeSamples(report, f.goFile); err != nil {
+		if err := writeAside(f.goFile, report.WriteGo); err != nil {
 			return err
 		}
 	}
@@ -173,16 +172,4 @@ func (a *app) bench(cmd *cobra.Command, names []string, f benchFlags) error {
 		return writeJSON(a.stdout, report.WithFindings())
 	}
 	return written(report.WriteText(a.stdout))
-}
-
-func writeSamples(r bench.Report, name string) error {
-	f, err := renameio.NewPendingFile(name, renameio.WithPermissions(0o644))
-	if err != nil {
-		return written(err)
-	}
-	defer f.Cleanup()
-	if err := r.WriteGo(f); err != nil {
-		return written(err)
-	}
-	return written(f.CloseAtomicallyReplace())
 }

@@ -115,6 +115,14 @@ func (e *memoryEngine) Describe(_ context.Context, name string) (thaw.Descriptio
 	return thaw.Description{Version: v, SnapshotInfo: info, Disks: e.files[name], Instances: e.Instances(), Invocations: slices.Collect(maps.Values(e.records))}, nil
 }
 
+func (e *memoryEngine) Memory(_ context.Context, name string, policy thaw.Policy) (thaw.MemoryMap, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	v, err := e.get(name)
+	runs := []thaw.MemoryRun{{Page: 0, Pages: 40000, Class: thaw.PageZero}, {Page: 40000, Pages: 25536, Class: thaw.PageRead, Prefetched: true}}
+	return thaw.MemoryMap{Function: name, Version: v.Number, Policy: policy, Pages: 65536, Runs: runs}, err
+}
+
 func (e *memoryEngine) Remove(_ context.Context, name string) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()

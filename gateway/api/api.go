@@ -17,6 +17,8 @@ const (
 	PathInvokeSuffix = "/invocations"
 	PathFunctions    = "/v1/functions" // + "/" + name + PathLogsSuffix
 	PathLogsSuffix   = "/logs"
+	// PathMemorySuffix follows a function's path.
+	PathMemorySuffix = "/memory"
 	PathInstances    = "/v1/instances"
 	// PathInstancesSuffix follows a function's path.
 	PathInstancesSuffix = "/instances"

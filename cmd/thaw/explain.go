@@ -1,0 +1,141 @@
+package main
+
+import (
+	"context"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/google/renameio/v2"
+	"github.com/spf13/cobra"
+
+	"thaw"
+	"thaw/bench"
+	"thaw/client"
+	"thaw/explain"
+)
+
+func newExplainCommand(a *app) *cobra.Command {
+	var svg string
+	cmd := &cobra.Command{
+		Use:   "explain NAME|INVOCATION",
+		Short: "Show why an invocation took as long as it did",
+		Long: `Show why an invocation took as long as it did: its phases on a time line, page
+faults and bytes by who served them, how well the prefetch fit, how guest memory
+was laid out, why this policy was chosen, and what to change. Of a function, the
+newest cold start is explained, or without one the newest invocation.
+
+--svg draws guest memory and the recorded trace of first touches. INVOCATION is the
+request id that invoke -o json, describe and the X-Amzn-RequestId header tell.`,
+		Example: `  thaw explain hello
+  thaw explain hello --svg hello.svg
+  thaw explain 0c1f2a3b-5d6e-4f70-8192-a3b4c5d6e7f8 -o json`,
+		Args:              arguments("NAME|INVOCATION"),
+		ValidArgsFunction: a.completeNames,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.explain(cmd.Context(), args[0], svg)
+		},
+	}
+	cmd.Flags().StringVar(&svg, "svg", "", "`file` for a picture")
+	return cmd
+}
+
+func (a *app) explain(ctx context.Context, what, svg string) error {
+	if err := checkFolder(svg); err != nil {
+		return err
+	}
+	c, err := a.client()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	subject, err := explained(ctx, c, what)
+	if err != nil {
+		return err
+	}
+	if svg != "" {
+		if err := writeAside(svg, subject.WriteSVG); err != nil {
+			return err
+		}
+	}
+	if a.format == formatJSON {
+		return writeJSON(a.stdout, struct {
+			explain.Subject
+			Advice []string `json:"advice"`
+		}{subject, subject.Advice()})
+	}
+	return written(subject.WriteText(a.stdout))
+}
+
+// explained gathers what is to be told of an invocation, or of a function's
+// newest cold start.
+func explained(ctx context.Context, c *client.Client, what string) (s explain.Subject, err error) {
+	info, err := c.Info(ctx)
+	if err != nil {
+		return s, err
+	}
+	s.Accelerator = info.Accelerator
+	name := what
+	if isInvocation(what) {
+		if s.Invocation, err = c.Invocation(ctx, what); err != nil {
+			return s, err
+		}
+		name = s.Invocation.Function
+	}
+	d, err := c.Describe(ctx, name)
+	if err != nil {
+		return s, err
+	}
+	if s.Invocation.ID == "" {
+		if s.Invocation, err = newest(ctx, c, d); err != nil {
+			return s, err
+		}
+	}
+	s.WarmMS = warm(d.Invocations)
+	// A newer version has another memory.
+	if d.SnapshotInfo != nil && s.Invocation.Version == d.Number && s.Invocation.Policy != thaw.PolicyBoot {
+		m, err := c.Memory(ctx, name, s.Invocation.Policy)
+		s.Memory = &m
+		return s, err
+	}
+	return s, nil
+}
+
+// isInvocation tells a request id, a UUID, from the name of a function.
+func isInvocation(s string) bool {
+	const uuid = 36
+	return len(s) == uuid && strings.Count(s, "-") == 4 && strings.Trim(s, "0123456789abcdef-") == ""
+}
+
+// newest is the newest cold start of a function, or its newest invocation.
+func newest(ctx context.Context, c *client.Client, d thaw.Description) (thaw.Invocation, error) {
+	if len(d.Invocations) == 0 {
+		return thaw.Invocation{}, thaw.Errorf(thaw.CodeNotFound, "no invocation of function %s is remembered: invoke it first", d.Function)
+	}
+	cold := slices.IndexFunc(d.Invocations, func(i thaw.Invocation) bool { return i.Start == thaw.StartCold })
+	return c.Invocation(ctx, d.Invocations[max(cold, 0)].ID) // complete
+}
+
+// warm is the median of the warm invocations, 0 of none.
+func warm(all []thaw.Invocation) float64 {
+	var took []float64
+	for _, i := range all {
+		if i.Start == thaw.StartWarm && i.Error == "" {
+			took = append(took, i.DurationMS)
+		}
+	}
+	return bench.SpreadOf(took).Median
+}
+
+// writeAside writes a file that is there whole or not at all.
+func writeAside(name string, write func(io.Writer) error) error {
+	f, err := renameio.NewPendingFile(name, renameio.WithPermissions(0o644))
+	if err != nil {
+		return written(err)
+	}
+	defer f.Cleanup()
+	if err := write(f); err != nil {
+		return err
+	}
+	return written(f.CloseAtomicallyReplace())
+}
