@@ -48,7 +48,7 @@ func TestArguments(t *testing.T) {
 	}{
 		"BootTCG": {
 			options{accel: TCG, tscKHz: 2_250_000, memoryBytes: 256 << 20, kernel: kernel, initramfs: initramfs, disks: disks},
-			common("tcg", "max", "memory-backend-memfd,id=mem,size=268435456,share=off", "3", "4", realDisk(0, "5"), realDisk(1, "6")) +
+			common("tcg", TCG.CPUModel(), "memory-backend-memfd,id=mem,size=268435456,share=off", "3", "4", realDisk(0, "5"), realDisk(1, "6")) +
 				" -kernel /dev/fd/7 -initrd /dev/fd/8 -append|" + kernelArgs + " mitigations=off tsc_early_khz=2250000 tsc=reliable",
 			6,
 		},
@@ -60,7 +60,7 @@ func TestArguments(t *testing.T) {
 		},
 		"Prestart": {
 			options{accel: TCG, memoryBytes: 256 << 20, disks: disks},
-			common("tcg", "max", "memory-backend-memfd,id=mem,size=268435456,share=off", "3", "4", stub(0), stub(1)) + " -incoming defer",
+			common("tcg", TCG.CPUModel(), "memory-backend-memfd,id=mem,size=268435456,share=off", "3", "4", stub(0), stub(1)) + " -incoming defer",
 			2,
 		},
 	} {
