@@ -25,6 +25,10 @@ import (
 // makes the collector run often but costs little, as bytes hold no pointers.
 const memoryLimit = 16 << 20
 
+// spareThreads is one for each thing that may block in the kernel at once: the
+// channel, the console, the end of a process, and two to spare.
+const spareThreads = 5
+
 func main() {
 	if os.Getpid() != 1 {
 		fmt.Fprintln(os.Stderr, "thaw-agent is the first process of a guest of thaw. It does nothing anywhere else.")
@@ -33,6 +37,7 @@ func main() {
 	runtime.GOMAXPROCS(1) // nothing here is worth the pages of a second thread that looks for work
 	debug.SetGCPercent(-1)
 	debug.SetMemoryLimit(memoryLimit)
+	boot.SpareThreads(spareThreads)
 	fmt.Fprintln(os.Stderr, "thaw-agent:", run())
 	powerOff()
 }
