@@ -29,7 +29,10 @@ type Manifest struct {
 	Format  int       `json:"format"`
 	ID      string    `json:"id"`
 	Created time.Time `json:"created"`
-	Machine Machine   `json:"machine"`
+	// Function and Version are what it is a snapshot of.
+	Function string  `json:"function,omitempty"`
+	Version  int     `json:"version,omitempty"`
+	Machine  Machine `json:"machine"`
 	// MemoryBytes is the size of guest memory, and of the memory file.
 	MemoryBytes int64 `json:"memory_bytes"`
 	// NonZeroPages is how many pages of the memory file are not a hole.

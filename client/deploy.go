@@ -16,8 +16,8 @@ import (
 	"thaw/gateway/api"
 )
 
-// maxLine bounds one line of a deploy's progress in bytes; the longest is an
-// error with the last lines of a console.
+// maxLine bounds one line of a reply in bytes; the longest is an error with the
+// last lines of a console.
 const maxLine = 1 << 20
 
 // Deploy makes a new version of the function called name from code, a tar
@@ -75,19 +75,15 @@ func writeDeploy(form *multipart.Writer, s thaw.Settings, code io.Reader) error 
 
 // follow reads events until the one that carries the version, or an error.
 func (c *Client) follow(ctx context.Context, body io.Reader, events func(thaw.DeployEvent)) (thaw.Version, error) {
-	lines := bufio.NewScanner(body)
-	lines.Buffer(make([]byte, 0, 4096), maxLine)
 	var result *thaw.Version
-	for lines.Scan() {
-		if len(bytes.TrimSpace(lines.Bytes())) == 0 {
-			continue
-		}
+	err := c.eachLine(ctx, body, func(text []byte) error {
 		var line api.DeployLine
-		if err := json.Unmarshal(lines.Bytes(), &line); err != nil {
-			return thaw.Version{}, c.broken(err)
+		if err := json.Unmarshal(text, &line); err != nil {
+			return c.broken(err)
 		}
 		if line.Error != nil {
-			return thaw.Version{}, &thaw.Error{Code: line.Error.Code, Err: errors.New(line.Error.Message)}
+			result = nil // whatever came before
+			return &thaw.Error{Code: line.Error.Code, Err: errors.New(line.Error.Message)}
 		}
 		if events != nil {
 			events(line.DeployEvent)
@@ -95,12 +91,31 @@ func (c *Client) follow(ctx context.Context, body io.Reader, events func(thaw.De
 		if line.Version != nil {
 			result = line.Version
 		}
-	}
+		return nil
+	})
 	if result != nil {
 		return *result, nil
 	}
-	if err := lines.Err(); err != nil {
-		return thaw.Version{}, c.lost(ctx, err)
+	if err != nil {
+		return thaw.Version{}, err
 	}
 	return thaw.Version{}, thaw.Errorf(thaw.CodeUnavailable, "the daemon ended the deploy of its own accord: is it stopping? see its log")
+}
+
+// eachLine calls do with each line of a reply until one is an error.
+func (c *Client) eachLine(ctx context.Context, body io.Reader, do func(line []byte) error) error {
+	lines := bufio.NewScanner(body)
+	lines.Buffer(make([]byte, 0, 4096), maxLine)
+	for lines.Scan() {
+		if len(bytes.TrimSpace(lines.Bytes())) == 0 {
+			continue
+		}
+		if err := do(lines.Bytes()); err != nil {
+			return err
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return c.lost(ctx, err)
+	}
+	return nil
 }

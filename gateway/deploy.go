@@ -40,10 +40,16 @@ func (h handlers) deploy(w http.ResponseWriter, r *http.Request) error {
 	out := &progress{w: w, conn: conn}
 	version, err := h.Deployer.Deploy(r.Context(), r.PathValue("name"), settings, up, out.event)
 	up.close()
-	if err == nil {
-		out.finish(version)
-		return nil
+	if err != nil {
+		return h.failLate(r, out, err)
 	}
+	out.finish(version)
+	return nil
+}
+
+// failLate makes err the last line of a reply that has begun. Otherwise it returns
+// err, which has a status of its own then.
+func (h handlers) failLate(r *http.Request, out *progress, err error) error {
 	if !out.started() {
 		return err
 	}
@@ -123,8 +129,8 @@ func codeTooLarge() error {
 	return thaw.Errorf(thaw.CodeTooLarge, "the code is larger than %d MiB: leave out what the function does not need", api.MaxCode>>20)
 }
 
-// progress writes the reply to a deploy line by line. Errors of writing are
-// those of a client that is gone, which ends the request's context.
+// progress writes a reply line by line. Errors of writing are those of a client
+// that is gone, which ends the request's context.
 type progress struct {
 	conn *http.ResponseController
 

@@ -17,6 +17,10 @@
 //	DELETE /v1/functions/{name}/instances  end its idle VMs
 //	GET    /v1/instances                running VMs
 //	GET    /v1/invocations/{id}         the record of one invocation
+//	GET    /v1/snapshots                every snapshot, and what is in quarantine
+//	GET    /v1/snapshots/{id}           one of them
+//	POST   /v1/snapshots/{id}/verify    check its files; replies with a line per file
+//	DELETE /v1/snapshots/{id}           remove one that nothing needs
 //	GET    /v1/info                     about the daemon
 //	GET    /healthz                     200 while it serves
 //
@@ -60,6 +64,21 @@ type Catalog interface {
 	Memory(ctx context.Context, name string, policy thaw.Policy) (thaw.MemoryMap, error)
 }
 
+// SnapshotCatalog holds the snapshots, and what was put in quarantine.
+type SnapshotCatalog interface {
+	Snapshots(ctx context.Context) ([]thaw.Snapshot, error)
+	DescribeSnapshot(ctx context.Context, id string) (thaw.Snapshot, error)
+	// RemoveSnapshot refuses one that is in use.
+	RemoveSnapshot(ctx context.Context, id string) error
+}
+
+// Verifier compares the files of a snapshot with their checksums and changes
+// nothing. It calls events from one goroutine at a time and not after it has
+// returned.
+type Verifier interface {
+	VerifySnapshot(ctx context.Context, id string, events func(thaw.FileCheck)) (thaw.Verification, error)
+}
+
 // Monitor shows what runs.
 type Monitor interface {
 	Instances() []thaw.Instance
@@ -71,10 +90,12 @@ type Monitor interface {
 
 // Config is what a gateway stands before. All fields are required.
 type Config struct {
-	Invoker  Invoker
-	Deployer Deployer
-	Catalog  Catalog
-	Monitor  Monitor
+	Invoker   Invoker
+	Deployer  Deployer
+	Catalog   Catalog
+	Snapshots SnapshotCatalog
+	Verifier  Verifier
+	Monitor   Monitor
 	// Info is called for each request that asks about the daemon.
 	Info func() api.Info
 	// Logger gets one line per request and the detail of internal errors.

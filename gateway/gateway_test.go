@@ -32,6 +32,22 @@ type fakeEngine struct {
 	remove     func(string) error
 	logs       func(string, int) ([]thaw.LogLine, error)
 	invocation func(string) (thaw.Invocation, error)
+	snapshots  func() ([]thaw.Snapshot, error)
+	snapshot   func(string) (thaw.Snapshot, error)
+	discard    func(string) error
+	verify     func(context.Context, string, func(thaw.FileCheck)) (thaw.Verification, error)
+}
+
+func (e fakeEngine) Snapshots(context.Context) ([]thaw.Snapshot, error) { return e.snapshots() }
+
+func (e fakeEngine) DescribeSnapshot(_ context.Context, id string) (thaw.Snapshot, error) {
+	return e.snapshot(id)
+}
+
+func (e fakeEngine) RemoveSnapshot(_ context.Context, id string) error { return e.discard(id) }
+
+func (e fakeEngine) VerifySnapshot(ctx context.Context, id string, events func(thaw.FileCheck)) (thaw.Verification, error) {
+	return e.verify(ctx, id, events)
 }
 
 func (e fakeEngine) Invoke(ctx context.Context, r thaw.InvokeRequest) (thaw.Reply, error) {
@@ -84,7 +100,7 @@ func start(t *testing.T, e fakeEngine) (url string, log *lockedBuffer) {
 	t.Helper()
 	log = &lockedBuffer{}
 	server := httptest.NewServer(New(Config{
-		Invoker: e, Deployer: e, Catalog: e, Monitor: e,
+		Invoker: e, Deployer: e, Catalog: e, Snapshots: e, Verifier: e, Monitor: e,
 		Logger: slog.New(slog.NewTextHandler(log, nil)),
 		Info:   func() api.Info { return api.Info{Version: "v1", PID: 7} },
 	}))

@@ -27,7 +27,7 @@ type route struct {
 }
 
 func (h handlers) routes() []route {
-	function := api.PathFunctions + "/{name}"
+	function, snapshot := api.PathFunctions+"/{name}", api.PathSnapshots+"/{snapshot}"
 	return []route{
 		{api.PathInvokePrefix + "{name}" + api.PathInvokeSuffix, map[string]endpoint{
 			http.MethodPost: {h.invoke, []string{"Qualifier"}},
@@ -54,6 +54,16 @@ func (h handlers) routes() []route {
 		}},
 		{api.PathInvocations + "/{id}", map[string]endpoint{
 			http.MethodGet: {h.invocation, nil},
+		}},
+		{api.PathSnapshots, map[string]endpoint{
+			http.MethodGet: {h.snapshots, nil},
+		}},
+		{snapshot, map[string]endpoint{
+			http.MethodGet:    {h.snapshot, nil},
+			http.MethodDelete: {h.removeSnapshot, nil},
+		}},
+		{snapshot + api.PathVerifySuffix, map[string]endpoint{
+			http.MethodPost: {h.verifySnapshot, nil},
 		}},
 		{api.PathInfo, map[string]endpoint{
 			http.MethodGet: {h.info, nil},
@@ -89,17 +99,21 @@ func (t route) serve(w http.ResponseWriter, r *http.Request) error {
 	if err := checkQuery(r.URL.RawQuery, e.query); err != nil {
 		return err
 	}
-	if err := checkName(r.PathValue("name"), t.pattern); err != nil {
+	if err := t.checkPath(r); err != nil {
 		return err
 	}
 	return e.handle(w, r)
 }
 
-func checkName(name, pattern string) error {
-	if !strings.Contains(pattern, "{name}") {
-		return nil
+// checkPath wants names in the path that can be.
+func (t route) checkPath(r *http.Request) error {
+	switch {
+	case strings.Contains(t.pattern, "{name}"):
+		return thaw.CheckName(r.PathValue("name"))
+	case strings.Contains(t.pattern, "{snapshot}"):
+		return thaw.CheckSnapshotID(r.PathValue("snapshot"))
 	}
-	return thaw.CheckName(name)
+	return nil
 }
 
 func (t route) refuseMethod(w http.ResponseWriter, r *http.Request) error {

@@ -4,16 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"thaw"
-	"thaw/pagecache"
 	"thaw/plan"
-	"thaw/resident"
 	"thaw/restore"
 	"thaw/vmm"
 	"thaw/workingset"
@@ -144,107 +140,10 @@ func SetOf(policy thaw.Policy) string {
 	return need.Loading + need.Working // one of them at most
 }
 
-// begin makes the plan and starts it. With record it is made as if there were no
-// set yet.
-func (s *Starter) begin(in *Instance, m thaw.Manifest, record bool) error {
-	need := plan.Needs(in.Policy)
-	if record {
-		need.Loading, need.Working = "", ""
-	}
-	known, contents, err := s.know(in, m, need)
-	if err != nil {
-		return err
-	}
-	p, err := plan.New(in.Policy, known, plan.DefaultLimits())
-	if err != nil {
-		return err
-	}
-	if p.Record == plan.RecordHostPages {
-		// What is in the page cache already could not be told from what comes.
-		if err := evict(contents.Memory); err != nil {
-			return err
-		}
-	}
-	in.prefetch, err = restore.Begin(p, contents)
+// begin makes the plan and starts it.
+func (s *Starter) begin(in *Instance, m thaw.Manifest, record bool) (err error) {
+	in.prefetch, in.release, err = Sources{s.Snapshots, s.Resident}.Begin(m, in.Policy, record)
 	return err
-}
-
-func evict(name string) error {
-	f, err := os.Open(name)
-	if err != nil {
-		return fmt.Errorf("record host pages: %w", err)
-	}
-	defer f.Close()
-	return pagecache.Evict(f)
-}
-
-// know reads what a plan needs of m's files. A set that is not there yet is left
-// out.
-func (s *Starter) know(in *Instance, m thaw.Manifest, need plan.Need) (k plan.Known, c restore.Contents, err error) {
-	k.MemoryBytes, c.Memory = m.MemoryBytes, s.Snapshots.Path(m, thaw.FileMemory)
-	if need.NonZero {
-		if k.NonZero, err = s.Snapshots.NonZero(m); err != nil {
-			return k, c, err
-		}
-	}
-	switch {
-	case need.Loading == thaw.FileLoadingSetThaw:
-		err = s.share(in, m, &k, &c)
-	case need.Loading != "":
-		c.Loading = s.Snapshots.Path(m, need.Loading)
-		err = s.loadingSet(m, need.Loading, &k)
-		c.Set = k.Loading
-	case need.Working != "":
-		var set workingset.Set
-		set, err = s.Snapshots.WorkingSet(m, need.Working)
-		k.Working = &set
-	}
-	if errors.Is(err, fs.ErrNotExist) {
-		k.Loading, k.Working, err = nil, nil, nil
-	}
-	return k, c, err
-}
-
-// loadingSet reads what the loading set called name holds.
-func (s *Starter) loadingSet(m thaw.Manifest, name string, k *plan.Known) error {
-	l, err := s.Snapshots.LoadingSet(m, name)
-	if err != nil {
-		return err
-	}
-	k.Loading = l.LoadingSet
-	return l.Close()
-}
-
-// share gets the image that clones of m share. The first of them begins to load
-// it.
-func (s *Starter) share(in *Instance, m thaw.Manifest, k *plan.Known, c *restore.Contents) error {
-	key, err := s.Snapshots.Key(m, thaw.FileLoadingSetThaw)
-	if err != nil {
-		return err
-	}
-	image, release, err := s.Resident.Get(key, func() (*resident.Image, error) {
-		c.First = true
-		return s.image(m)
-	})
-	if err != nil {
-		return err
-	}
-	in.release = release
-	c.Image, k.Loading = image, image.Set()
-	return nil
-}
-
-func (s *Starter) image(m thaw.Manifest) (*resident.Image, error) {
-	l, err := s.Snapshots.LoadingSet(m, thaw.FileLoadingSetThaw)
-	if err != nil {
-		return nil, err
-	}
-	image, err := resident.New(s.Snapshots.Path(m, thaw.FileMemory), m.MemoryBytes)
-	if err != nil {
-		return nil, errors.Join(err, l.Close())
-	}
-	image.Load(l.LoadingSet, l.File)
-	return image, nil
 }
 
 // layout arranges guest memory in the VMM that waits for its state.

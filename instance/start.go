@@ -159,6 +159,7 @@ func (s *Starter) Snapshot(ctx context.Context, v thaw.Version, step func(name s
 		return m, err
 	}
 	defer func() { err = errors.Join(err, draft.Discard()) }()
+	draft.Function, draft.Version = v.Function, v.Number
 	in := s.newInstance(v, thaw.StartBoot, thaw.PolicyBoot)
 	defer in.Close()
 	ctx, cancel := context.WithTimeoutCause(ctx, s.BootTimeout, errBootTimeout)

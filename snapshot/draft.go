@@ -24,6 +24,9 @@ type Draft struct {
 	// Memory becomes guest memory, shared, while the snapshot is made; State
 	// receives the VMM's device state. Both are open for reading and writing.
 	Memory, State *os.File
+	// Function and Version are what it will be a snapshot of, for the manifest.
+	Function string
+	Version  int
 }
 
 // Draft begins a snapshot of a guest with memory bytes. Nothing of it can be
@@ -93,7 +96,7 @@ func (d *Draft) Discard() error {
 // sealed with fs-verity. The manifest is written last.
 func (d *Draft) Publish(ctx context.Context, machine thaw.Machine, images thaw.Images) (m thaw.Manifest, err error) {
 	defer func() { err = errors.Join(err, d.Discard()) }()
-	m = thaw.Manifest{Format: thaw.ManifestFormat, ID: d.id, Created: time.Now().UTC(), Machine: machine, Images: images}
+	m = thaw.Manifest{Format: thaw.ManifestFormat, ID: d.id, Created: time.Now().UTC(), Function: d.Function, Version: d.Version, Machine: machine, Images: images}
 	nonZero, err := punchZeroPages(d.Memory)
 	if err != nil {
 		return m, err

@@ -67,8 +67,12 @@ const firstRead = 64 << 10
 
 // LoadingSet opens the loading set of m called name. The errors are those of
 // WorkingSet. The pages' contents are not verified.
-func (s *Store) LoadingSet(m thaw.Manifest, name string) (_ *LoadingSet, err error) {
-	f, err := pagecache.OpenDirect(s.path(m, name))
+func (s *Store) LoadingSet(m thaw.Manifest, name string) (*LoadingSet, error) {
+	return openLoadingSet(m, s.path(m, name))
+}
+
+func openLoadingSet(m thaw.Manifest, path string) (_ *LoadingSet, err error) {
+	f, err := pagecache.OpenDirect(path)
 	if err != nil {
 		return nil, unusable("loading set", err)
 	}

@@ -37,6 +37,7 @@ import (
 // they only read.
 type Store struct {
 	dir, quarantine string
+	holds           holds
 }
 
 const draftPrefix = "draft-"
@@ -110,11 +111,15 @@ func (s *Store) IDs() ([]string, error) {
 // Manifest reads the manifest of snapshot id. What is missing or cannot be read
 // is [ErrCorrupt].
 func (s *Store) Manifest(id string) (thaw.Manifest, error) {
-	var m thaw.Manifest
 	if !idRule.MatchString(id) {
-		return m, fmt.Errorf("%w: %q is not a snapshot id", ErrCorrupt, id)
+		return thaw.Manifest{}, fmt.Errorf("%w: %q is not a snapshot id", ErrCorrupt, id)
 	}
-	b, err := os.ReadFile(filepath.Join(s.folder(id), thaw.FileManifest))
+	return readManifest(s.folder(id), id)
+}
+
+// readManifest reads the manifest of snapshot id, which is in folder.
+func readManifest(folder, id string) (m thaw.Manifest, err error) {
+	b, err := os.ReadFile(filepath.Join(folder, thaw.FileManifest))
 	if err != nil {
 		return m, unreadable(err)
 	}
@@ -147,16 +152,26 @@ func (s *Store) Remove(id string) error {
 	if !idRule.MatchString(id) {
 		return fmt.Errorf("remove snapshot: %q is not an id", id)
 	}
-	// Out of sight in one step, so that a kill leaves no half of it.
-	gone := filepath.Join(s.dir, draftPrefix+"removed-"+id)
-	if err := os.Rename(s.folder(id), gone); err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		return fmt.Errorf("remove snapshot %s: %w", id, err)
+	gone, err := s.hide(s.folder(id), id)
+	if err != nil {
+		return err
 	}
-	if err := os.RemoveAll(gone); err != nil {
-		return fmt.Errorf("remove snapshot %s: %w", id, err)
+	return removeAll(gone)
+}
+
+// hide takes what is at path out of sight in one step, so that a kill leaves no
+// half of it, and returns where it is then. One that is not there is fine.
+func (s *Store) hide(path, name string) (gone string, err error) {
+	gone = filepath.Join(s.dir, draftPrefix+"removed-"+name)
+	if err := os.Rename(path, gone); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("remove snapshot %s: %w", name, err)
+	}
+	return gone, nil
+}
+
+func removeAll(path string) error {
+	if err := os.RemoveAll(path); err != nil {
+		return fmt.Errorf("remove a snapshot: %w", err)
 	}
 	return nil
 }
@@ -210,7 +225,7 @@ func (s *Store) trimQuarantine() error {
 		return fmt.Errorf("trim the quarantine: %w", err)
 	}
 	kept := slices.DeleteFunc(entries, func(e fs.DirEntry) bool { return strings.HasSuffix(e.Name(), reasonSuffix) })
-	slices.SortFunc(kept, func(a, b fs.DirEntry) int { return s.setAsideAt(b).Compare(s.setAsideAt(a)) })
+	slices.SortFunc(kept, func(a, b fs.DirEntry) int { return s.setAsideAt(b.Name()).Compare(s.setAsideAt(a.Name())) })
 	var errs []error
 	for _, e := range kept[min(len(kept), maxQuarantine):] {
 		errs = append(errs, os.RemoveAll(filepath.Join(s.quarantine, e.Name())))
@@ -218,10 +233,10 @@ func (s *Store) trimQuarantine() error {
 	return errors.Join(errs...)
 }
 
-// setAsideAt is when e came here: when its reason was written. A rename leaves
-// the artifact's own time as it was.
-func (s *Store) setAsideAt(e fs.DirEntry) time.Time {
-	info, err := os.Stat(filepath.Join(s.quarantine, e.Name()+reasonSuffix))
+// setAsideAt is when the artifact called name came here: when its reason was
+// written. A rename leaves the artifact's own time as it was.
+func (s *Store) setAsideAt(name string) time.Time {
+	info, err := os.Stat(filepath.Join(s.quarantine, name+reasonSuffix))
 	if err != nil {
 		return time.Time{} // a kill came between: it goes first
 	}

@@ -28,16 +28,28 @@ type Opened struct {
 	Memory *os.File
 	// State holds the verified bytes of the state file, in memory.
 	State *os.File
+
+	release func() // of the snapshot's hold
 }
 
 // Close closes both files.
-func (o *Opened) Close() error { return errors.Join(o.Memory.Close(), o.State.Close()) }
+func (o *Opened) Close() error {
+	o.release()
+	return errors.Join(o.Memory.Close(), o.State.Close())
+}
 
 // Open verifies the snapshot whose manifest is m for a restore on machine: the state
 // file by checksum, the memory file by length and identity, and by checksum if
 // its identity has changed, as after a copy of the store. The error wraps
-// [ErrCorrupt] or [ErrStale] when the snapshot is of no use.
-func (s *Store) Open(ctx context.Context, m thaw.Manifest, machine thaw.Machine) (*Opened, error) {
+// [ErrCorrupt] or [ErrStale] when the snapshot is of no use. Until it is closed
+// nobody can discard the snapshot.
+func (s *Store) Open(ctx context.Context, m thaw.Manifest, machine thaw.Machine) (_ *Opened, err error) {
+	release := s.holds.take(m.ID)
+	defer func() {
+		if err != nil {
+			release()
+		}
+	}()
 	if m.Machine != machine {
 		return nil, fmt.Errorf("%w: made by %+v, this is %+v", ErrStale, m.Machine, machine)
 	}
@@ -49,7 +61,7 @@ func (s *Store) Open(ctx context.Context, m thaw.Manifest, machine thaw.Machine)
 	if err != nil {
 		return nil, errors.Join(err, state.Close())
 	}
-	return &Opened{Manifest: m, Memory: memory, State: state}, nil
+	return &Opened{Manifest: m, Memory: memory, State: state, release: release}, nil
 }
 
 // state returns the verified state in a memfd, so that what was summed is what
@@ -164,32 +176,54 @@ func (s *Store) Info(id string) (thaw.SnapshotInfo, error) {
 		return thaw.SnapshotInfo{}, err
 	}
 	info := thaw.SnapshotInfo{Manifest: m, Folder: s.folder(id)}
-	for _, name := range FileNames() {
-		var st unix.Stat_t
-		err := unix.Stat(filepath.Join(info.Folder, name), &st)
-		if errors.Is(err, fs.ErrNotExist) && !slices.Contains(required(), name) {
-			continue
-		}
-		if err != nil {
-			return info, fmt.Errorf("size of %s: %w", name, err)
-		}
-		f := thaw.SnapshotFile{Name: name, Bytes: st.Size, DiskBytes: st.Blocks * 512}
-		info.DiskBytes += f.DiskBytes
-		info.Files = append(info.Files, f)
-		switch name {
-		case thaw.FileWorkingSet:
-			info.WorkingSetPages = workingset.PagesOf(st.Size)
-		case thaw.FileHostPages:
-			info.HostPages = workingset.PagesOf(st.Size)
+	if err := measure(&info); err != nil {
+		return info, err
+	}
+	for _, name := range required() {
+		if !slices.ContainsFunc(info.Files, func(f thaw.SnapshotFile) bool { return f.Name == name }) {
+			return info, fmt.Errorf("size of %s: %w", name, fs.ErrNotExist)
 		}
 	}
 	return info, nil
 }
 
+// measure fills in the sizes of the files that are in info's folder.
+func measure(info *thaw.SnapshotInfo) error {
+	for _, name := range FileNames() {
+		f, err := fileSize(filepath.Join(info.Folder, name))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		info.DiskBytes += f.DiskBytes
+		info.Files = append(info.Files, f)
+		switch name {
+		case thaw.FileWorkingSet:
+			info.WorkingSetPages = workingset.PagesOf(f.Bytes)
+		case thaw.FileHostPages:
+			info.HostPages = workingset.PagesOf(f.Bytes)
+		}
+	}
+	return nil
+}
+
+func fileSize(path string) (thaw.SnapshotFile, error) {
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		return thaw.SnapshotFile{}, fmt.Errorf("size of %s: %w", filepath.Base(path), err)
+	}
+	return thaw.SnapshotFile{Name: filepath.Base(path), Bytes: st.Size, DiskBytes: st.Blocks * 512}, nil
+}
+
 // FileNames are the names of all files that a snapshot may have.
-func FileNames() []string {
-	return append(required(), thaw.FileWorkingSet, thaw.FileHostPages,
-		thaw.FileLoadingSetReap, thaw.FileLoadingSetFaaSnap, thaw.FileLoadingSetThaw)
+func FileNames() []string { return append(required(), sets()...) }
+
+// sets are those of the files that a snapshot is good without.
+func sets() []string {
+	return []string{thaw.FileWorkingSet, thaw.FileHostPages,
+		thaw.FileLoadingSetReap, thaw.FileLoadingSetFaaSnap, thaw.FileLoadingSetThaw}
 }
 
 // required are those of the files that are there from the beginning.

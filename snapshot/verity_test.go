@@ -43,6 +43,7 @@ func TestVerity(t *testing.T) {
 	if err := s.Verify(t.Context(), m.ID); err != nil {
 		t.Error(err)
 	}
+	checkFinds(t, s, m.ID, nil)
 	if err := s.Remove(m.ID); err != nil {
 		t.Error(err)
 	}

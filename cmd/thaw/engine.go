@@ -22,5 +22,5 @@ func startEngine(ctx context.Context, f serveFlags, logger *slog.Logger) (engine
 	if err != nil {
 		return engine{}, err
 	}
-	return engine{invoker: d, deployer: d, catalog: d, monitor: d, accelerator: d.Accelerator, prestarted: d.Prestarted, close: d.Close}, nil
+	return engine{invoker: d, deployer: d, catalog: d, snapshots: d, verifier: d, monitor: d, accelerator: d.Accelerator, prestarted: d.Prestarted, close: d.Close}, nil
 }

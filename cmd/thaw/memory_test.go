@@ -25,6 +25,7 @@ type memoryEngine struct {
 	records   map[string]thaw.Invocation
 	closed    bool
 	hold      chan struct{} // when set, invocations wait for it
+	damaged   []string      // the files of snapshots that are
 }
 
 func newMemoryEngine() *memoryEngine {
@@ -51,7 +52,7 @@ func (e *memoryEngine) Deploy(_ context.Context, name string, s thaw.Settings, c
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	v := thaw.Version{Function: name, Number: e.functions[name].Number + 1, Settings: s, CodeBytes: 8192, Images: thaw.Images{Code: "c0de"}, Snapshot: "s1", Created: time.Now(), Problem: s.Env["PROBLEM"]}
+	v := thaw.Version{Function: name, Number: e.functions[name].Number + 1, Settings: s, CodeBytes: 8192, Images: thaw.Images{Code: "c0de"}, Snapshot: goodID, Created: time.Now(), Problem: s.Env["PROBLEM"]}
 	e.functions[name], e.files[name] = v, files
 	events(thaw.DeployEvent{Step: "activate", Message: "serving", DurationMS: 0.5, Version: &v})
 	return v, nil

@@ -27,6 +27,10 @@ func (a *app) remove(ctx context.Context, c *client.Client, name string) error {
 	if err := c.Remove(ctx, name); err != nil {
 		return err
 	}
+	return a.removed(name)
+}
+
+func (a *app) removed(name string) error {
 	if a.format == formatJSON {
 		return writeJSON(a.stdout, map[string]string{"removed": name})
 	}

@@ -102,6 +102,7 @@ func commands(a *app) []*cobra.Command {
 		newPsCommand(a),
 		newLogsCommand(a),
 		newRemoveCommand(a),
+		newSnapshotCommand(a),
 		newExplainCommand(a),
 		newBenchCommand(a),
 	}

@@ -43,10 +43,12 @@ type serveFlags struct {
 
 // engine is a running daemon as serve sees it.
 type engine struct {
-	invoker  gateway.Invoker
-	deployer gateway.Deployer
-	catalog  gateway.Catalog
-	monitor  gateway.Monitor
+	invoker   gateway.Invoker
+	deployer  gateway.Deployer
+	catalog   gateway.Catalog
+	snapshots gateway.SnapshotCatalog
+	verifier  gateway.Verifier
+	monitor   gateway.Monitor
 	// accelerator says in one line for people what runs the guests.
 	accelerator func() string
 	// prestarted counts the VMMs that wait for a restore, and says whether none
@@ -158,11 +160,13 @@ func (a *app) serve(ctx context.Context, f serveFlags, start starter) (err error
 func newHandler(e engine, f serveFlags, logger *slog.Logger) http.Handler {
 	started := time.Now()
 	return gateway.New(gateway.Config{
-		Invoker:  e.invoker,
-		Deployer: e.deployer,
-		Catalog:  e.catalog,
-		Monitor:  e.monitor,
-		Logger:   logger,
+		Invoker:   e.invoker,
+		Deployer:  e.deployer,
+		Catalog:   e.catalog,
+		Snapshots: e.snapshots,
+		Verifier:  e.verifier,
+		Monitor:   e.monitor,
+		Logger:    logger,
 		Info: func() api.Info {
 			n, full := e.prestarted()
 			return api.Info{Version: buildVersion(), Accelerator: e.accelerator(), PID: os.Getpid(), StateDir: f.state, Prestarted: n, PrestartedFull: full, Started: started}

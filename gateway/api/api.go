@@ -23,6 +23,8 @@ const (
 	// PathInstancesSuffix follows a function's path.
 	PathInstancesSuffix = "/instances"
 	PathInvocations     = "/v1/invocations" // + "/" + id
+	PathSnapshots       = "/v1/snapshots"   // + "/" + id + PathVerifySuffix
+	PathVerifySuffix    = "/verify"
 	PathInfo            = "/v1/info"
 	PathHealth          = "/healthz"
 )
@@ -101,9 +103,22 @@ type DeployLine struct {
 	Error *Error `json:"error,omitempty"`
 }
 
-// ErrorLine is a [DeployLine] with nothing but an error.
+// ErrorLine is a [DeployLine] or a [CheckLine] with nothing but an error.
 type ErrorLine struct {
 	Error Error `json:"error"`
+}
+
+// CheckLine is one line of the reply to a verification: a file that is being read
+// or was checked, and as the last line the result or the error that ended it.
+type CheckLine struct {
+	File   *thaw.FileCheck    `json:"file,omitempty"`
+	Result *thaw.Verification `json:"result,omitempty"`
+	Error  *Error             `json:"error,omitempty"`
+}
+
+// Snapshots is the reply to a list of snapshots.
+type Snapshots struct {
+	Snapshots []thaw.Snapshot `json:"snapshots"`
 }
 
 // Functions is the reply to a list of functions: the newest version of each.
