@@ -27,6 +27,7 @@ type Environment struct {
 	ReadaheadBefore int       `json:"readahead_kib_before"`
 	ReadaheadDuring int       `json:"readahead_kib_during"`
 	LoadBefore      string    `json:"load_before"`
+	Disk            Disk      `json:"disk"`
 }
 
 // environment describes the machine and sets the readahead; putBack undoes that.
@@ -39,6 +40,11 @@ func environment(ctx context.Context, c *client.Client, d thaw.Description, read
 	e = Environment{
 		Time: time.Now().UTC(), Kernel: kernel(), CPU: m.HostCPU, Cores: runtime.NumCPU(), Accelerator: info.Accelerator,
 		VMM: m.VMM + " " + m.VMMVersion, Version: info.Version, LoadBefore: load(),
+	}
+	if len(d.Disks) > 0 { // the root disk has no holes
+		if e.Disk, err = measureDisk(d.Disks[0]); err != nil {
+			return nil, e, err
+		}
 	}
 	disk, err := pagecache.ReadaheadOf(d.SnapshotInfo.Folder)
 	if os.IsNotExist(err) || os.IsPermission(err) {

@@ -57,6 +57,7 @@ benchstat.`,
 	flags.IntVar(&f.readahead, "readahead", 128, "the disk's readahead meanwhile in `KiB`, 0 leaves it")
 	flags.StringVar(&f.goFile, "go", "", "`file` for the samples in the Go benchmark format")
 	cmd.MarkFlagsMutuallyExclusive("policies", "all")
+	cmd.AddCommand(newReplayCommand(a))
 	return cmd
 }
 

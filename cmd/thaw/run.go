@@ -111,6 +111,7 @@ func commands(a *app) []*cobra.Command {
 		newDemoCommand(a),
 		newDoctorCommand(a),
 		newVersionCommand(a),
+		newStandInCommand(),
 	}
 	for _, c := range functions {
 		c.GroupID = groupFunctions
