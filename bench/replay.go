@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 
 	"thaw"
 	"thaw/bench/standin"
@@ -43,9 +44,12 @@ type ReplaySample struct {
 	ComputeMS float64 `json:"compute_ms"`
 	// StallMS is the time that touches took, Stalls how many took longer than
 	// stallNS.
-	StallMS float64     `json:"stall_ms"`
-	Stalls  int         `json:"stalls"`
-	Faults  thaw.Faults `json:"faults"`
+	StallMS float64 `json:"stall_ms"`
+	Stalls  int     `json:"stalls"`
+	// InstalledMS is from the beginning until everything that the plan installs was
+	// in place; 0 where nothing is.
+	InstalledMS float64     `json:"installed_ms"`
+	Faults      thaw.Faults `json:"faults"`
 	// BytesRead came from the disk for the prefetch and the page-fault server.
 	BytesRead int64 `json:"bytes_read"`
 }
@@ -237,7 +241,8 @@ func (r *replay) run(ctx context.Context, k Kind, p *standin.Process, file *os.F
 		failed <- err
 		p.Kill()
 	}
-	if err := memory.Serve(workingset.DefaultLimits(), func() {}, fail); err != nil {
+	var installed atomic.Int64
+	if err := memory.Serve(workingset.DefaultLimits(), func() { installed.Store(standin.Now()) }, fail); err != nil {
 		return s, err
 	}
 	setup := standin.Now()
@@ -249,7 +254,11 @@ func (r *replay) run(ctx context.Context, k Kind, p *standin.Process, file *os.F
 	if err != nil {
 		return s, err
 	}
-	return sampleOf(k, result, memory.Counters(), begin, setup, r.touches)
+	s, err = sampleOf(k, result, memory.Counters(), begin, setup, r.touches)
+	if at := installed.Load(); at > 0 {
+		s.InstalledMS = ms(at - begin)
+	}
+	return s, err
 }
 
 // sampleOf sums a result up. Wrong memory is an error, whatever the time.

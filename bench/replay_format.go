@@ -86,7 +86,7 @@ func (r ReplayReport) writeFunction(w io.Writer, f Replayed) error {
 	}
 	fmt.Fprint(w, "\n\n")
 	t := newTable(w)
-	fmt.Fprintln(t, "replay of\tmedian ms\tquartiles\tmin\tmax\tsetup\tstalled\tstalls\ttrapped\tmajor\tminor\tMiB read\t")
+	fmt.Fprintln(t, "replay of\tmedian ms\tquartiles\tmin\tmax\tsetup\tinstalled\tstalled\tstalls\ttrapped\tmajor\tminor\tMiB read\t")
 	for _, k := range f.Kinds() {
 		s := SpreadOf(f.timed().Values(k, Total))
 		fmt.Fprintf(t, "%s\t%.2f\t%.2f to %.2f\t%.2f\t%.2f\t%s\t\n", k, s.Median, s.Q1, s.Q3, s.Min, s.Max, f.cells(k))
@@ -95,8 +95,9 @@ func (r ReplayReport) writeFunction(w io.Writer, f Replayed) error {
 }
 
 func (f Replayed) cells(k Kind) string {
-	return fmt.Sprintf("%.2f\t%.2f\t%.0f\t%.0f\t%.0f\t%.0f\t%.1f",
+	return fmt.Sprintf("%.2f\t%.2f\t%.2f\t%.0f\t%.0f\t%.0f\t%.0f\t%.1f",
 		f.Median(k, func(s ReplaySample) float64 { return s.SetupMS }),
+		f.Median(k, func(s ReplaySample) float64 { return s.InstalledMS }),
 		f.Median(k, func(s ReplaySample) float64 { return s.StallMS }),
 		f.Median(k, func(s ReplaySample) float64 { return float64(s.Stalls) }),
 		f.Median(k, func(s ReplaySample) float64 { return float64(s.Faults.Trapped) }),
