@@ -163,16 +163,17 @@ func (a *api) next(c *http1.Conn) error {
 		return refuse(c, 403, "InvalidStateTransition", "The invocation before has not been answered")
 	}
 	a.fn.isReady()
-	inv, err := a.await()
+	inv, err := a.await(c)
 	if err != nil {
 		return err
 	}
 	return c.Answer(200, a.eventHeaders(inv), inv.payload)
 }
 
-// await returns the next invocation. Only the latest caller gets one: a client
-// that asks again has given up its connection before, which nobody reads from.
-func (a *api) await() (*invocation, error) {
+// await returns the next invocation for c. Only the latest caller gets one, and
+// only if it is still there: nobody reads from a connection that a client has
+// given up, whether it has asked again already or will.
+func (a *api) await(c *http1.Conn) (*invocation, error) {
 	superseded := make(chan struct{})
 	a.mu.Lock()
 	if a.waiter != nil {
@@ -183,7 +184,7 @@ func (a *api) await() (*invocation, error) {
 	for {
 		select {
 		case inv := <-a.fn.work:
-			if a.isSuperseded(superseded) {
+			if a.isSuperseded(superseded) || c.Gone() {
 				a.fn.work <- inv // has room: it was just taken out
 				return nil, errGivenUp
 			}

@@ -16,6 +16,9 @@ import (
 	"io"
 	"net"
 	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // MaxHead bounds a request line with its headers, and a line of a chunked body,
@@ -63,6 +66,25 @@ type Request struct {
 // NewConn returns a Conn on c, which the caller closes.
 func NewConn(c net.Conn) *Conn {
 	return &Conn{conn: c, buf: make([]byte, 4<<10), state: body{done: true}}
+}
+
+// Gone reports whether the client has closed the connection and sent nothing
+// since its last request.
+func (c *Conn) Gone() bool {
+	raw, ok := c.conn.(syscall.Conn)
+	if !ok || c.r < c.w {
+		return false
+	}
+	control, err := raw.SyscallConn()
+	if err != nil {
+		return true
+	}
+	gone, next := false, make([]byte, 1)
+	err = control.Control(func(fd uintptr) {
+		n, _, err := unix.Recvfrom(int(fd), next, unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		gone = n <= 0 && err != unix.EAGAIN && err != unix.EINTR
+	})
+	return gone || err != nil
 }
 
 // Next returns the next request, having skipped what was not read of the last
