@@ -190,11 +190,24 @@ func (a *Agent) quiesce(session uint64) {
 		a.fn.logs.drain()
 	}
 	debug.FreeOSMemory()
+	stock()
 	if err := a.cfg.System.Quiesce(); err != nil {
 		answer.Error = err.Error()
 	}
 	a.link.sendLast(session, &answer)
 }
+
+// stock has the allocator get memory for objects of every small size, with
+// pointers and without, so that a clone need not ask the kernel for it.
+func stock() {
+	for n := 8; n <= 2048; n *= 2 {
+		keep(make([]byte, n))
+		keep(make([]*byte, n/8))
+	}
+}
+
+//go:noinline
+func keep(any) {}
 
 func (a *Agent) invoke(f wire.Frame) error {
 	var m wire.Invoke

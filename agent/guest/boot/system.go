@@ -136,22 +136,19 @@ func setClock(wall, received time.Time) (off time.Duration, err error) {
 
 func setClockOnce(wall, received time.Time) (time.Duration, error) {
 	ts := unix.NsecToTimespec(wall.Add(time.Since(received)).UnixNano())
-	if err := unix.ClockSettime(unix.CLOCK_REALTIME, &ts); err != nil {
+	if err := setRealtime(&ts); err != nil {
 		return 0, fmt.Errorf("set clock: %w", err)
 	}
-	if err := unix.ClockGettime(unix.CLOCK_REALTIME, &ts); err != nil {
-		return 0, fmt.Errorf("read clock: %w", err)
-	}
-	return time.Duration(ts.Nano() - wall.Add(time.Since(received)).UnixNano()), nil
+	return time.Duration(time.Now().UnixNano() - wall.Add(time.Since(received)).UnixNano()), nil
 }
 
 // identify makes id the hostname and the content of idFile, and returns the
 // hostname as read back.
 func (s System) identify(id string) (string, error) {
-	if err := unix.Sethostname([]byte(id)); err != nil {
+	if err := setHostname([]byte(id)); err != nil {
 		return "", fmt.Errorf("set hostname: %w", err)
 	}
-	name, err := os.Hostname()
+	name, err := hostname()
 	if err != nil {
 		return "", fmt.Errorf("read hostname: %w", err)
 	}
@@ -162,11 +159,11 @@ func (s System) identify(id string) (string, error) {
 // for the restore to be over.
 func (s System) writeID(id string) error {
 	line := id + "\n"
-	if _, err := unix.Pwrite(s.id, []byte(line), 0); err != nil {
+	if err := pwrite(s.id, []byte(line)); err != nil {
 		return fmt.Errorf("write instance id: %w", err)
 	}
 	var st unix.Stat_t
-	if err := unix.Fstat(s.id, &st); err != nil {
+	if err := fstat(s.id, &st); err != nil {
 		return fmt.Errorf("write instance id: %w", err)
 	}
 	if st.Size == int64(len(line)) {

@@ -5,7 +5,8 @@ restore/next marks where the snapshot is taken; after it every clone reseeds its
 random numbers. Then events are served one at a time.
 
 Only what every function needs is imported here: each page this script touches
-is part of every function's working set. It speaks HTTP over one kept-alive
+is part of every function's working set, and what can be prepared for the first
+event is, before the snapshot. It speaks HTTP over one kept-alive
 connection by itself, because http.client would be most of its memory, and over
 the agent's unix socket, because TCP would be most of the kernel's.
 """
@@ -20,6 +21,8 @@ import types
 
 API = "/2018-06-01/runtime/"
 MAX_TRACE = 100  # lines of a stack trace in an error object
+DECODER = json.JSONDecoder()
+ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 
 
 class Fault(Exception):
@@ -128,14 +131,15 @@ class ClientContext:
 class Context:
     """The handler's second argument."""
 
+    function_name = os.environ.get("AWS_LAMBDA_FUNCTION_NAME")
+    function_version = os.environ.get("AWS_LAMBDA_FUNCTION_VERSION")
+    memory_limit_in_mb = os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")
+    log_group_name = os.environ.get("AWS_LAMBDA_LOG_GROUP_NAME")
+    log_stream_name = os.environ.get("AWS_LAMBDA_LOG_STREAM_NAME")
+
     def __init__(self, headers):
         self.aws_request_id = headers["lambda-runtime-aws-request-id"]
         self.invoked_function_arn = headers.get("lambda-runtime-invoked-function-arn")
-        self.function_name = os.environ.get("AWS_LAMBDA_FUNCTION_NAME")
-        self.function_version = os.environ.get("AWS_LAMBDA_FUNCTION_VERSION")
-        self.memory_limit_in_mb = os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")
-        self.log_group_name = os.environ.get("AWS_LAMBDA_LOG_GROUP_NAME")
-        self.log_stream_name = os.environ.get("AWS_LAMBDA_LOG_STREAM_NAME")
         self.identity = Identity()
         self.client_context = client_context(headers.get("lambda-runtime-client-context"))
         self._deadline_ms = int(headers["lambda-runtime-deadline-ms"])
@@ -327,14 +331,14 @@ def set_up_logging(current):
 
 def decode(body):
     try:
-        return json.loads(body) if body else {}
+        return DECODER.decode(str(body, "utf-8")) if body else {}
     except ValueError as e:
         raise Fault("Runtime.UnmarshalError", f"Unable to unmarshal input: {e}") from e
 
 
 def encode(reply):
     try:
-        return json.dumps(reply, ensure_ascii=False, allow_nan=False).encode()
+        return ENCODER.encode(reply).encode()
     except (TypeError, ValueError, RecursionError) as e:
         raise Fault("Runtime.MarshalError", f"Unable to marshal response: {e}") from e
 
@@ -355,6 +359,17 @@ def serve_one(client, handler, headers, body):
         flush()
 
 
+def trace(trace_id, current):
+    """Tells the function its trace, if that is another than before."""
+    if trace_id == current.get("trace"):
+        return
+    current["trace"] = trace_id
+    if trace_id:
+        os.environ["_X_AMZN_TRACE_ID"] = trace_id
+    else:
+        os.environ.pop("_X_AMZN_TRACE_ID", None)
+
+
 def serve(client, handler, current):
     logging_ready = set_up_logging(current)
     while True:
@@ -362,11 +377,7 @@ def serve(client, handler, current):
         if status != 200:
             raise ConnectionError(f"invocation/next answered with status {status}")
         current["id"] = headers["lambda-runtime-aws-request-id"]
-        trace_id = headers.get("lambda-runtime-trace-id")
-        if trace_id:
-            os.environ["_X_AMZN_TRACE_ID"] = trace_id
-        else:
-            os.environ.pop("_X_AMZN_TRACE_ID", None)
+        trace(headers.get("lambda-runtime-trace-id"), current)
         logging_ready = logging_ready or set_up_logging(current)
         serve_one(client, handler, headers, body)
 
