@@ -122,8 +122,9 @@ func (d *Driver) Boot(ctx context.Context, g vmm.Guest, memory *os.File) (*VM, e
 
 // Prestart starts a machine that waits for LoadState, with memory bytes of
 // memory, whose place [VM.GuestMemory] tells and which is private and empty, and
-// with stubs for disks, to be replaced with [VM.AttachDisks].
-func (d *Driver) Prestart(ctx context.Context, memory int64, disks int) (_ *VM, err error) {
+// with stubs for disks, to be replaced with [VM.AttachDisks]. warm does more that a
+// restore can do without, but is faster for.
+func (d *Driver) Prestart(ctx context.Context, memory int64, disks int, warm bool) (_ *VM, err error) {
 	o := options{accel: d.accel, memoryBytes: memory, disks: make([]*os.File, disks)}
 	// The process has no privileges to open it, nor to do without.
 	if o.faults, err = os.OpenFile("/dev/userfaultfd", os.O_RDWR, 0); err == nil {
@@ -131,7 +132,18 @@ func (d *Driver) Prestart(ctx context.Context, memory int64, disks int) (_ *VM, 
 	} else if !errors.Is(err, os.ErrNotExist) { // kernels before 6.1 have none
 		return nil, fmt.Errorf("open userfaultfd: %w", err)
 	}
-	return d.start(ctx, o)
+	vm, err := d.start(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	if err = vm.prepareTransfer(ctx); err == nil && warm && d.accel == TCG {
+		err = vm.warm()
+	}
+	if err != nil {
+		vm.Close()
+		return nil, err
+	}
+	return vm, nil
 }
 
 // GuestMemory returns the address in the process of guest memory, size bytes

@@ -14,13 +14,15 @@ import (
 )
 
 // qmp is a client of the QEMU Machine Protocol over a socket. Commands are
-// executed one at a time, in the order they are called.
+// executed one at a time, in the order they are called. QEMU reads them byte by
+// byte, some microseconds each (monitor_can_read in monitor/monitor.c), and the
+// next one once it has answered: they should be short.
 type qmp struct {
 	conn *net.UnixConn
 	done chan struct{} // closed when the reader has ended
 
-	call sync.Mutex // one command under way
-	// replies carries the answer to the command under way, migrations what a
+	call sync.Mutex // held while commands are under way
+	// replies carries the answers to the commands under way, migrations what a
 	// migration comes to; both are closed by the reader.
 	replies    chan message
 	migrations chan string
@@ -51,6 +53,9 @@ type message struct {
 	Data  json.RawMessage `json:"data"`
 }
 
+// underWay is how many commands may be sent ahead of their answers.
+const underWay = 8
+
 // maxMessage bounds one message; the longest we ask for are a few KiB.
 const maxMessage = 4 << 20
 
@@ -63,7 +68,7 @@ var errClosed = errors.New("control socket closed")
 // newQMP takes ownership of conn, waits for the greeting and leaves
 // negotiation mode.
 func newQMP(ctx context.Context, conn *net.UnixConn) (*qmp, error) {
-	q := &qmp{conn: conn, done: make(chan struct{}), replies: make(chan message, 1), migrations: make(chan string, 16)}
+	q := &qmp{conn: conn, done: make(chan struct{}), replies: make(chan message, underWay), migrations: make(chan string, 16)}
 	go q.read()
 	greeting, err := next(ctx, q.replies)
 	if err == nil && greeting.QMP == nil {
@@ -130,43 +135,65 @@ func next[T any](ctx context.Context, from <-chan T) (t T, err error) {
 	}
 }
 
-// execute runs a command and decodes what it returns into result, unless that
-// is nil. file, when set, is passed along as a descriptor. A command that is
-// given up ends the connection: its late answer must not pass for another's.
+// execute runs a command and decodes what it returns into result, unless that is
+// nil. A command that is given up ends the connection: its late answer must not
+// pass for another's.
 func (q *qmp) execute(ctx context.Context, c command, result any) error {
+	return q.executeAll(ctx, result, c)
+}
+
+// executeAll sends commands, at most [underWay], and then waits for their answers,
+// of which result gets the last. It returns the first error, having run them all.
+func (q *qmp) executeAll(ctx context.Context, result any, commands ...command) (err error) {
 	q.call.Lock()
 	defer q.call.Unlock()
-	m, err := q.roundTrip(ctx, c)
-	if err != nil {
-		_ = q.conn.Close()
-		return fmt.Errorf("%s: %w", c.Execute, err)
+	for i := range commands {
+		if err := q.send(&commands[i]); err != nil {
+			return q.giveUp(commands[i], err)
+		}
 	}
-	if m.Error != nil {
-		return fmt.Errorf("%s: %s", c.Execute, m.Error.Desc)
+	var last message
+	for _, c := range commands {
+		m, e := q.answer(ctx, c)
+		if e != nil {
+			return q.giveUp(c, e)
+		}
+		if last = m; m.Error != nil && err == nil {
+			err = fmt.Errorf("%s: %s", c.Execute, m.Error.Desc)
+		}
 	}
-	if result == nil {
-		return nil
+	if err != nil || result == nil {
+		return err
 	}
-	if err := json.Unmarshal(m.Return, result); err != nil {
-		return fmt.Errorf("%s: %w", c.Execute, err)
+	if err := json.Unmarshal(last.Return, result); err != nil {
+		return fmt.Errorf("%s: %w", commands[len(commands)-1].Execute, err)
 	}
 	return nil
 }
 
-func (q *qmp) roundTrip(ctx context.Context, c command) (message, error) {
+func (q *qmp) giveUp(c command, err error) error {
+	_ = q.conn.Close()
+	return fmt.Errorf("%s: %w", c.Execute, err)
+}
+
+// send numbers a command and writes it, its file as a descriptor beside it. A
+// message of its own each, or the descriptor would not be the command's.
+func (q *qmp) send(c *command) error {
 	q.lastID++
 	c.ID = q.lastID
 	b, err := json.Marshal(c)
 	if err != nil {
-		return message{}, err
+		return err
 	}
 	var oob []byte
 	if c.file != nil {
 		oob = unix.UnixRights(int(c.file.Fd()))
 	}
-	if _, _, err := q.conn.WriteMsgUnix(b, oob, nil); err != nil {
-		return message{}, err
-	}
+	_, _, err = q.conn.WriteMsgUnix(b, oob, nil)
+	return err
+}
+
+func (q *qmp) answer(ctx context.Context, c command) (message, error) {
 	m, err := next(ctx, q.replies)
 	if err == nil && m.ID != c.ID {
 		err = errNotQEMU

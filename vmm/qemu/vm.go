@@ -132,33 +132,25 @@ func (vm *VM) GiveFD(ctx context.Context, f *os.File) (int, error) {
 // AttachDisks replaces the stubs of a machine made by Prestart with disk images,
 // in the order the guest sees them.
 func (vm *VM) AttachDisks(ctx context.Context, images []string) error {
+	var commands []command
+	var reopen []object
 	for i, name := range images {
-		if err := vm.attachDisk(ctx, i, name); err != nil {
+		f, err := os.Open(name)
+		if err != nil {
 			return fmt.Errorf("attach disk %d: %w", i, err)
 		}
+		defer f.Close()
+		set := i + 1
+		commands = append(commands,
+			command{Execute: "add-fd", Arguments: object{"fdset-id": set}, file: f},
+			command{Execute: "blockdev-add", Arguments: object{
+				"driver": "file", "node-name": fileNode(i), "filename": fmt.Sprintf("/dev/fdset/%d", set), "read-only": true, "locking": "off",
+			}})
+		reopen = append(reopen, object{"driver": "raw", "node-name": diskNode(i), "read-only": true, "file": fileNode(i)})
 	}
-	return nil
-}
-
-func (vm *VM) attachDisk(ctx context.Context, i int, name string) error {
-	f, err := os.Open(name)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	set := i + 1
-	for _, c := range []command{
-		{Execute: "add-fd", Arguments: object{"fdset-id": set}, file: f},
-		{Execute: "blockdev-add", Arguments: object{
-			"driver": "file", "node-name": fileNode(i), "filename": fmt.Sprintf("/dev/fdset/%d", set), "read-only": true, "locking": "off",
-		}},
-		{Execute: "blockdev-reopen", Arguments: object{"options": []object{
-			{"driver": "raw", "node-name": diskNode(i), "read-only": true, "file": fileNode(i)},
-		}}},
-	} {
-		if err := vm.qmp.execute(ctx, c, nil); err != nil {
-			return vm.check(ctx, err)
-		}
+	commands = append(commands, command{Execute: "blockdev-reopen", Arguments: object{"options": reopen}})
+	if err := vm.qmp.executeAll(ctx, nil, commands...); err != nil {
+		return fmt.Errorf("attach disks: %w", vm.check(ctx, err))
 	}
 	return nil
 }
@@ -181,6 +173,9 @@ func (vm *VM) SaveState(ctx context.Context, f *os.File) error {
 	if err := vm.qmp.execute(ctx, command{Execute: "stop"}, nil); err != nil {
 		return vm.check(ctx, err)
 	}
+	if err := vm.prepareTransfer(ctx); err != nil {
+		return err
+	}
 	return vm.check(ctx, vm.transfer(ctx, f, "migrate"))
 }
 
@@ -189,16 +184,17 @@ func (vm *VM) LoadState(ctx context.Context, f *os.File) error {
 	return vm.check(ctx, vm.transfer(ctx, f, "migrate-incoming"))
 }
 
-// transfer moves device state through f, guest memory left aside.
-func (vm *VM) transfer(ctx context.Context, f *os.File, how string) error {
+// prepareTransfer has device state moved without guest memory.
+func (vm *VM) prepareTransfer(ctx context.Context) error {
 	capabilities := []object{
 		{"capability": "events", "state": true},
 		{"capability": "x-ignore-shared", "state": true},
 	}
-	err := vm.qmp.execute(ctx, command{Execute: "migrate-set-capabilities", Arguments: object{"capabilities": capabilities}}, nil)
-	if err != nil {
-		return err
-	}
+	return vm.check(ctx, vm.qmp.execute(ctx, command{Execute: "migrate-set-capabilities", Arguments: object{"capabilities": capabilities}}, nil))
+}
+
+// transfer moves device state through f.
+func (vm *VM) transfer(ctx context.Context, f *os.File, how string) error {
 	if err := vm.qmp.execute(ctx, command{Execute: "getfd", Arguments: object{"fdname": "state"}, file: f}, nil); err != nil {
 		return err
 	}
