@@ -35,8 +35,10 @@ type Config struct {
 	// MaxInstances and MaxPerFunction bound the instances that exist at once.
 	MaxInstances, MaxPerFunction int
 	// Prestarted is how many VMMs are kept waiting for a restore, of each of the
-	// memory sizes asked for last; 0 starts each when it is needed.
-	Prestarted int
+	// memory sizes asked for last; 0 starts each when it is needed. PrestartedBytes
+	// bounds the memory of all of them.
+	Prestarted      int
+	PrestartedBytes int64
 	// Accelerator is auto, kvm or tcg.
 	Accelerator string
 	Logger      *slog.Logger
@@ -48,6 +50,8 @@ const (
 	DefaultMaxInstances   = 64
 	DefaultMaxPerFunction = 16
 	DefaultPrestarted     = 1
+	// DefaultPrestartedBytes is for about five that are not emulated.
+	DefaultPrestartedBytes = 256 << 20
 )
 
 // prestartedSizes is for how many memory sizes VMMs are kept waiting.
@@ -156,7 +160,7 @@ func (d *Daemon) prepare(ctx context.Context, state string, cfg Config) (err err
 	if err != nil {
 		return err
 	}
-	d.vmms = instance.NewPrestarted(driver, cfg.Prestarted, prestartedSizes)
+	d.vmms = instance.NewPrestarted(driver, instance.PrestartLimits{Each: cfg.Prestarted, Sizes: prestartedSizes, Bytes: cfg.PrestartedBytes})
 	d.starter = &instance.Starter{
 		Driver: driver, VMMs: d.vmms, Snapshots: d.snapshots, Images: d.images,
 		Resident: &resident.Cache{}, Limits: workingset.DefaultLimits(),

@@ -67,7 +67,7 @@ func open(t testing.TB, state string, change func(*daemon.Config)) *site {
 	shareAcceleration(t, state)
 	cfg := daemon.Config{
 		StateDir: state, ImageDir: filepath.Join(cache(t), "images"), IdleTimeout: time.Minute,
-		MaxInstances: 6, MaxPerFunction: 4, Prestarted: 1, Accelerator: "auto",
+		MaxInstances: 6, MaxPerFunction: 4, Prestarted: 1, PrestartedBytes: daemon.DefaultPrestartedBytes, Accelerator: "auto",
 		Logger: slog.New(slog.NewTextHandler(&lockedWriter{w: s.log}, nil)),
 	}
 	if change != nil {

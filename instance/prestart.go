@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"thaw/procstat"
 	"thaw/vmm/qemu"
 )
 
@@ -17,33 +18,49 @@ const disksPerGuest = 2
 // took a VMM: both want the processor.
 const refillDelay = 300 * time.Millisecond
 
+// PrestartLimits bound a [Prestarted].
+type PrestartLimits struct {
+	// Each is how many VMMs wait for each memory size; 0 keeps none.
+	Each int
+	// Sizes is for how many memory sizes VMMs wait: those asked for last.
+	Sizes int
+	// Bytes bounds what all that wait occupy together.
+	Bytes int64
+}
+
 // Prestarted keeps VMMs that wait for a snapshot, so that a restore need not wait
 // for one to start. A VMM fits guests of one memory size; those of the sizes
 // asked for last are kept. None is used for more than one instance.
 //
 // Its methods may be called concurrently. Close ends it and every VMM it holds.
 type Prestarted struct {
-	start  func(ctx context.Context, memory int64) (*qemu.VM, error)
-	size   int // how many to keep of each memory size
-	sizes  int // of how many memory sizes
+	driver *qemu.Driver
+	limits PrestartLimits
 	cancel context.CancelFunc
 	work   sync.WaitGroup
 	wake   chan struct{}
 
-	mu     sync.Mutex
-	idle   map[int64][]*qemu.VM
-	recent []int64 // memory sizes, most recently asked for first
+	mu      sync.Mutex
+	idle    map[int64][]waiting
+	recent  []int64 // memory sizes, most recently asked for first
+	largest int64   // that any of them occupied
 }
 
-// NewPrestarted keeps size VMMs for each of the sizes memory sizes asked for
-// last. With a size of 0 it keeps none.
-func NewPrestarted(driver *qemu.Driver, size, sizes int) *Prestarted {
+// waiting is a VMM that waits, and what it occupies in bytes.
+type waiting struct {
+	vm    *qemu.VM
+	bytes int64
+}
+
+// firstGuess is what a VMM is taken to occupy until one was measured.
+const firstGuess = 48 << 20
+
+// NewPrestarted keeps VMMs within limits.
+func NewPrestarted(driver *qemu.Driver, limits PrestartLimits) *Prestarted {
 	ctx, cancel := context.WithCancel(context.Background())
 	p := &Prestarted{
-		start: func(ctx context.Context, memory int64) (*qemu.VM, error) {
-			return driver.Prestart(ctx, memory, disksPerGuest)
-		},
-		size: size, sizes: sizes, cancel: cancel, wake: make(chan struct{}, 1), idle: map[int64][]*qemu.VM{},
+		driver: driver, limits: limits, cancel: cancel, wake: make(chan struct{}, 1),
+		idle: map[int64][]waiting{}, largest: firstGuess,
 	}
 	p.work.Go(func() { p.refill(ctx) })
 	return p
@@ -56,8 +73,7 @@ func (p *Prestarted) Take(memory int64) *qemu.VM {
 	defer p.mu.Unlock()
 	p.note(memory)
 	for len(p.idle[memory]) > 0 {
-		vm := p.idle[memory][0]
-		p.idle[memory] = p.idle[memory][1:]
+		vm := p.pop(memory)
 		select {
 		case <-vm.Done():
 			vm.Close() // it has ended by itself
@@ -66,6 +82,13 @@ func (p *Prestarted) Take(memory int64) *qemu.VM {
 		}
 	}
 	return nil
+}
+
+// pop takes out the one that waits longest. The caller holds mu.
+func (p *Prestarted) pop(memory int64) *qemu.VM {
+	first := p.idle[memory][0]
+	p.idle[memory] = p.idle[memory][1:]
+	return first.vm
 }
 
 // Expect has VMMs for guests with memory bytes of memory started.
@@ -78,12 +101,12 @@ func (p *Prestarted) Expect(memory int64) {
 // note puts memory first among the sizes and wakes the refilling. The caller
 // holds mu.
 func (p *Prestarted) note(memory int64) {
-	if p.size == 0 {
+	if p.limits.Each == 0 {
 		return
 	}
 	recent := []int64{memory}
 	for _, m := range p.recent {
-		if m != memory && len(recent) < p.sizes {
+		if m != memory && len(recent) < p.limits.Sizes {
 			recent = append(recent, m)
 		}
 	}
@@ -122,15 +145,20 @@ func (p *Prestarted) pause(ctx context.Context) bool {
 	}
 }
 
-// trim ends the VMMs of sizes that are not among the recent ones.
+// trim ends the VMMs of sizes that are not among the recent ones, and those in
+// whose place one of a size asked for later is to wait.
 func (p *Prestarted) trim() {
 	p.mu.Lock()
 	var old []*qemu.VM
-	for memory, vms := range p.idle {
-		if !slices.Contains(p.recent, memory) {
-			old = append(old, vms...)
-			delete(p.idle, memory)
+	for memory, list := range p.idle {
+		for range list {
+			if !slices.Contains(p.recent, memory) {
+				old = append(old, p.pop(memory))
+			}
 		}
+	}
+	for memory, ok := p.crowded(); ok; memory, ok = p.crowded() {
+		old = append(old, p.pop(memory))
 	}
 	p.mu.Unlock()
 	for _, vm := range old {
@@ -138,14 +166,40 @@ func (p *Prestarted) trim() {
 	}
 }
 
-// missing returns a memory size of which there are too few.
+// crowded returns a memory size of which one is to make room. The caller holds mu.
+func (p *Prestarted) crowded() (memory int64, ok bool) {
+	short := slices.IndexFunc(p.recent, p.short)
+	if short < 0 || p.room() {
+		return 0, false
+	}
+	for _, memory := range slices.Backward(p.recent[short+1:]) {
+		if len(p.idle[memory]) > 0 {
+			return memory, true
+		}
+	}
+	return 0, false
+}
+
+// short says whether too few wait of a memory size. The caller holds mu.
+func (p *Prestarted) short(memory int64) bool { return len(p.idle[memory]) < p.limits.Each }
+
+// room says whether there is memory for another one. The caller holds mu.
+func (p *Prestarted) room() bool {
+	held := p.largest
+	for _, list := range p.idle {
+		for _, w := range list {
+			held += w.bytes
+		}
+	}
+	return held <= p.limits.Bytes
+}
+
+// missing returns a memory size of which another one is to be started.
 func (p *Prestarted) missing() (int64, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, memory := range p.recent {
-		if len(p.idle[memory]) < p.size {
-			return memory, true
-		}
+	if i := slices.IndexFunc(p.recent, p.short); i >= 0 && p.room() {
+		return p.recent[i], true
 	}
 	return 0, false
 }
@@ -155,30 +209,45 @@ func (p *Prestarted) missing() (int64, bool) {
 func (p *Prestarted) add(ctx context.Context, memory int64) bool {
 	ctx, cancel := context.WithTimeoutCause(ctx, prestartTimeout, errPrestartTimeout)
 	defer cancel()
-	vm, err := p.start(ctx, memory)
+	vm, err := p.driver.Prestart(ctx, memory, disksPerGuest, true)
 	if err != nil {
 		return false
 	}
+	w := waiting{vm: vm, bytes: occupied(vm)}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.idle[memory] = append(p.idle[memory], vm)
+	p.idle[memory] = append(p.idle[memory], w)
+	p.largest = max(p.largest, w.bytes)
 	return true
+}
+
+// occupied is what a VMM occupies, a guess if that cannot be read.
+func occupied(vm *qemu.VM) int64 {
+	counters, err := procstat.Open(vm.PID())
+	if err != nil {
+		return firstGuess
+	}
+	defer counters.Close()
+	m, err := counters.Memory()
+	if err != nil {
+		return firstGuess
+	}
+	return m.RSSBytes
 }
 
 const prestartTimeout = 30 * time.Second
 
 var errPrestartTimeout = errors.New("the VMM did not start in time")
 
-// Count is how many VMMs wait, and whether none is missing.
+// Count is how many VMMs wait, and whether no other one is to be started.
 func (p *Prestarted) Count() (n int, full bool) {
+	_, missing := p.missing()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	full = true
-	for _, memory := range p.recent {
-		n += len(p.idle[memory])
-		full = full && len(p.idle[memory]) >= p.size
+	for _, list := range p.idle {
+		n += len(list)
 	}
-	return n, full
+	return n, !missing
 }
 
 // Close ends everything. No Take may be under way.
@@ -187,9 +256,9 @@ func (p *Prestarted) Close() {
 	p.work.Wait()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, vms := range p.idle {
-		for _, vm := range vms {
-			vm.Close()
+	for _, list := range p.idle {
+		for _, w := range list {
+			w.vm.Close()
 		}
 	}
 	p.idle = nil

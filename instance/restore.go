@@ -103,7 +103,7 @@ func (s *Starter) takeVMM(ctx context.Context, in *Instance, g vmm.Guest, way Wa
 		}
 		in.vm.Close()
 	}
-	if in.vm, err = s.Driver.Prestart(ctx, g.MemoryBytes, disksPerGuest); err != nil {
+	if in.vm, err = s.Driver.Prestart(ctx, g.MemoryBytes, disksPerGuest, false); err != nil {
 		return err
 	}
 	return in.vm.AttachDisks(ctx, g.Disks)

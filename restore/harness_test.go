@@ -101,7 +101,7 @@ func start(t *testing.T) *qemu.VM {
 	if err != nil {
 		t.Fatal(err)
 	}
-	vm, err := driver.Prestart(t.Context(), memoryBytes, 2)
+	vm, err := driver.Prestart(t.Context(), memoryBytes, 2, true)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,14 +10,15 @@ import (
 // startEngine is the one place that puts the daemon behind the gateway.
 func startEngine(ctx context.Context, f serveFlags, logger *slog.Logger) (engine, error) {
 	d, err := daemon.New(ctx, daemon.Config{
-		StateDir:       f.state,
-		ImageDir:       f.images,
-		IdleTimeout:    f.idle,
-		MaxInstances:   f.maxInstances,
-		MaxPerFunction: f.maxPerFunction,
-		Prestarted:     f.prestarted,
-		Accelerator:    f.accelerator,
-		Logger:         logger,
+		StateDir:        f.state,
+		ImageDir:        f.images,
+		IdleTimeout:     f.idle,
+		MaxInstances:    f.maxInstances,
+		MaxPerFunction:  f.maxPerFunction,
+		Prestarted:      f.prestarted,
+		PrestartedBytes: int64(f.prestartedMemory),
+		Accelerator:     f.accelerator,
+		Logger:          logger,
 	})
 	if err != nil {
 		return engine{}, err

@@ -38,6 +38,7 @@ type serveFlags struct {
 	idle                         time.Duration
 	maxInstances, maxPerFunction int
 	prestarted                   int
+	prestartedMemory             bytesFlag
 	accelerator                  string
 }
 
@@ -62,7 +63,7 @@ type engine struct {
 type starter func(context.Context, serveFlags, *slog.Logger) (engine, error)
 
 func newServeCommand(a *app) *cobra.Command {
-	var f serveFlags
+	f := serveFlags{prestartedMemory: daemon.DefaultPrestartedBytes}
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Run the daemon",
@@ -94,7 +95,8 @@ VMs, so listen on a loopback address unless something else guards the way.`,
 	flags.DurationVar(&f.idle, "idle-timeout", daemon.DefaultIdleTimeout, "how long a VM waits for the next invocation, 0 for not at all")
 	flags.IntVar(&f.maxInstances, "max-instances", daemon.DefaultMaxInstances, "most VMs at once")
 	flags.IntVar(&f.maxPerFunction, "max-per-function", daemon.DefaultMaxPerFunction, "most VMs at once of one function")
-	flags.IntVar(&f.prestarted, "prestarted", daemon.DefaultPrestarted, "VMMs kept waiting for a restore, of each memory size in use, about 30 MiB each")
+	flags.IntVar(&f.prestarted, "prestarted", daemon.DefaultPrestarted, "VMMs kept waiting for a restore, of each memory size in use")
+	flags.Var(&f.prestartedMemory, "prestarted-memory", "most memory of all VMMs that wait")
 	flags.StringVar(&f.accelerator, "accel", "auto", "what runs the guests: auto, kvm or tcg")
 	completeWords(cmd, "accel", accelerators()...)
 	return cmd
