@@ -32,8 +32,11 @@ type Image struct {
 	mu       sync.Mutex
 	present  workingset.Bits
 	resident int64 // pages
-	buf      []byte
 	closed   bool
+	misses   streams
+	ahead    int64          // bytes read ahead of misses
+	reading  sync.WaitGroup // of the memory file; begun only while not closed
+	bufs     sync.Pool      // of *[]byte, largestWindow pages each
 
 	load *load // nil until Load
 }
@@ -43,6 +46,7 @@ type Image struct {
 func New(memory string, size int64) (_ *Image, err error) {
 	pages := uint32(size / thaw.PageSize)
 	i := &Image{pages: pages, present: workingset.NewBits(pages)}
+	i.bufs.New = func() any { b := make([]byte, largestWindow*thaw.PageSize); return &b }
 	defer func() {
 		if err != nil {
 			i.Close()
@@ -91,8 +95,11 @@ func (i *Image) Close() {
 		i.load.stop()
 	}
 	i.mu.Lock()
-	defer i.mu.Unlock()
 	i.closed = true
+	i.mu.Unlock()
+	i.reading.Wait()
+	i.mu.Lock()
+	defer i.mu.Unlock()
 	for _, f := range []*os.File{i.memory, i.share, i.file} {
 		if f != nil {
 			_ = f.Close() // nothing to lose
@@ -104,41 +111,68 @@ func (i *Image) Close() {
 	}
 }
 
-// around is how many pages are brought in at a miss, aligned: Linux's default
-// readahead of 128 KiB.
-const around = 32
-
 // Fill brings the page at a memory offset in, if it is not there, and its
-// neighbours with it.
+// neighbours with it. Where misses follow each other, what comes next is read as
+// well, but not waited for.
 func (i *Image) Fill(offset int64) error {
 	page := uint32(offset / thaw.PageSize)
 	if page >= i.pages {
 		return fmt.Errorf("page %d is outside guest memory", page)
 	}
+	now, later, err := i.miss(page)
+	if err != nil || now.Pages == 0 {
+		return err
+	}
+	if later.Pages > 0 {
+		go func() {
+			defer i.reading.Done()
+			_ = i.read(later) // who needs these pages finds out
+		}()
+	}
+	defer i.reading.Done()
+	return i.read(now)
+}
+
+// miss says what to read because page is missed, nothing if it is there. The
+// caller is done with reading once for each run.
+func (i *Image) miss(page uint32) (now, later workingset.Run, err error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.closed {
-		return os.ErrClosed
+		return now, later, os.ErrClosed
 	}
 	if i.present.Has(page) {
-		return nil
+		return now, later, nil
 	}
-	first := page / around * around
-	return i.read(workingset.Run{Page: first, Pages: min(around, i.pages-first)})
+	now, later = i.misses.miss(page, i.pages)
+	i.reading.Add(1)
+	if later.Pages > 0 {
+		i.reading.Add(1)
+		i.ahead += int64(later.Pages) * thaw.PageSize
+	}
+	return now, later, nil
 }
 
-// read brings in what is missing of a run. The caller holds mu.
+// Ahead is how many bytes were read of the memory file that no miss waited for.
+func (i *Image) Ahead() int64 {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.ahead
+}
+
+// read brings in what is missing of a run of at most largestWindow pages.
 func (i *Image) read(r workingset.Run) error {
-	if i.buf == nil {
-		i.buf = make([]byte, around*thaw.PageSize)
-	}
-	buf := i.buf[:int(r.Pages)*thaw.PageSize]
+	whole := i.bufs.Get().(*[]byte)
+	defer i.bufs.Put(whole)
+	buf := (*whole)[:int(r.Pages)*thaw.PageSize]
 	if n, err := i.memory.ReadAt(buf, int64(r.Page)*thaw.PageSize); n < len(buf) {
 		if errors.Is(err, io.EOF) {
 			err = io.ErrUnexpectedEOF
 		}
 		return fmt.Errorf("read the memory file: %w", err)
 	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
 	for p := r.Page; p < r.End(); p++ {
 		if i.present.Has(p) {
 			continue
