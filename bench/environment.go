@@ -38,11 +38,11 @@ func environment(ctx context.Context, c *client.Client, d thaw.Description, read
 	}
 	m := d.SnapshotInfo.Machine
 	e = Environment{
-		Time: time.Now().UTC(), Kernel: kernel(), CPU: m.HostCPU, Cores: runtime.NumCPU(), Accelerator: info.Accelerator,
-		VMM: m.VMM + " " + m.VMMVersion, Version: info.Version, LoadBefore: load(),
+		Time: time.Now().UTC(), Kernel: Kernel(), CPU: m.HostCPU, Cores: runtime.NumCPU(), Accelerator: info.Accelerator,
+		VMM: m.VMM + " " + m.VMMVersion, Version: info.Version, LoadBefore: Load(),
 	}
 	if len(d.Disks) > 0 { // the root disk has no holes
-		if e.Disk, err = measureDisk(d.Disks[0]); err != nil {
+		if e.Disk, err = MeasureDisk(d.Disks[0]); err != nil {
 			return nil, e, err
 		}
 	}
@@ -84,7 +84,8 @@ func Recover(folder string) error {
 	return disk.Recover(lockFolder)
 }
 
-func kernel() string {
+// Kernel is the release of the running kernel, "" if it is unknown.
+func Kernel() string {
 	var u unix.Utsname
 	if unix.Uname(&u) != nil {
 		return ""
@@ -92,7 +93,8 @@ func kernel() string {
 	return unix.ByteSliceToString(u.Release[:])
 }
 
-func load() string {
+// Load is what /proc/loadavg says.
+func Load() string {
 	b, _ := os.ReadFile("/proc/loadavg") // unknown is ""
 	return strings.TrimSpace(string(b))
 }

@@ -10,7 +10,11 @@ import (
 // Spread is a distribution in five numbers. The quartiles are Tukey's hinges:
 // medians of the halves, the middle value in both.
 type Spread struct {
-	Min, Q1, Median, Q3, Max float64
+	Min    float64 `json:"min"`
+	Q1     float64 `json:"q1"`
+	Median float64 `json:"median"`
+	Q3     float64 `json:"q3"`
+	Max    float64 `json:"max"`
 }
 
 // SpreadOf returns the spread of values; of none it is all zeroes.

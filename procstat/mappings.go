@@ -93,6 +93,10 @@ func (p Page) Present() bool { return p>>63 != 0 }
 // private copy.
 func (p Page) File() bool { return p>>61&1 != 0 }
 
+// Own says that a mapped page is a private copy of this process alone, and not the
+// page of zeroes that all share.
+func (p Page) Own() bool { return p.Present() && !p.File() && p>>56&1 != 0 }
+
 // Pages calls each with the page map entry of every page of process pid from
 // start up to end, both multiples of the page size (proc(5), pagemap).
 func Pages(pid int, start, end uint64, each func(page int, p Page)) error {

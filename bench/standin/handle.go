@@ -26,7 +26,8 @@ type Process struct {
 	base   uint64
 }
 
-// Start runs cmd, which calls [Serve], and has it map size bytes of memory.
+// Start runs cmd, which calls [Serve], and has it map size bytes of memory to be
+// laid out, or none if that is 0.
 func Start(cmd *exec.Cmd, size int64) (_ *Process, err error) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -41,9 +42,15 @@ func Start(cmd *exec.Cmd, size int64) (_ *Process, err error) {
 	}
 	p.in, p.out = gob.NewDecoder(p.conn), gob.NewEncoder(p.conn)
 	cmd.ExtraFiles = []*os.File{theirs}
+	// A signal that preempts a goroutine has the kernel take a page fault again, which
+	// would count twice.
+	cmd.Env = append(cmd.Environ(), "GODEBUG=asyncpreemptoff=1")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a Ctrl-C is ours to pass on
 	if p.proc, err = vmm.StartProcess(cmd); err != nil {
 		return nil, errors.Join(fmt.Errorf("start the stand-in: %w", err), p.conn.Close())
+	}
+	if size == 0 {
+		return p, nil
 	}
 	a, err := p.call(request{Map: size})
 	if err != nil {
@@ -96,6 +103,41 @@ func (p *Process) Run() (Result, error) {
 	return a.Result, err
 }
 
+// Map has it map an area, and returns the address.
+func (p *Process) Map(a Area) (uint64, error) {
+	r, err := p.call(request{Area: &a})
+	return r.Address, err
+}
+
+// Unmap undoes Map and Trap.
+func (p *Process) Unmap() error {
+	_, err := p.call(request{Unmap: true})
+	return err
+}
+
+// Trap creates a userfaultfd in it and returns it as a descriptor of this process,
+// which has to close it. The process keeps its own.
+func (p *Process) Trap() (int, error) {
+	r, err := p.call(request{Trap: true})
+	if err != nil {
+		return -1, err
+	}
+	return p.TakeFD(r.FD)
+}
+
+// Touch has it touch pages of the area.
+func (p *Process) Touch(o Order) (Raised, error) {
+	r, err := p.call(request{Order: &o})
+	return r.Raised, err
+}
+
+// Bring has it bring the area in by a way. An error wraps [errors.ErrUnsupported]
+// if the kernel does not have that way.
+func (p *Process) Bring(b Bulk) (Raised, error) {
+	r, err := p.call(request{Bulk: &b})
+	return r.Raised, err
+}
+
 // Now is the clock of results.
 func Now() int64 { return now() }
 
@@ -105,6 +147,9 @@ func (p *Process) call(r request) (a reply, err error) {
 	}
 	if err := p.in.Decode(&a); err != nil {
 		return a, fmt.Errorf("the stand-in ended: %w%s", err, vmm.Quote(p.proc.Console().LastWords(20)))
+	}
+	if a.Unsupported {
+		return a, fmt.Errorf("stand-in: %s: %w", a.Err, errors.ErrUnsupported)
 	}
 	if a.Err != "" {
 		return a, fmt.Errorf("stand-in: %s", a.Err)

@@ -1,7 +1,8 @@
 // Package standin is a process that takes the place of a VMM: it maps memory as
 // large as a guest's, has it laid out from outside, and touches pages in the order
 // and at the pace of a recording, at the speed of the host's processor. It checks
-// the content of each page.
+// the content of each page. It also touches pages of one kind, and brings them in by
+// one way, with each touch or call timed ([Area], [Order], [Bulk]).
 //
 // [Serve] is the process, [Start] the handle of whoever commands it. They speak
 // gob over a socket, one request at a time.
@@ -9,6 +10,7 @@ package standin
 
 import (
 	"encoding/gob"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
@@ -57,19 +59,29 @@ type request struct {
 	Open  string  // path to open
 	Touch []Touch // to be kept
 	Run   bool    // touch what was kept
+
+	Area  *Area // to map
+	Trap  bool  // create a userfaultfd, to be closed with the area
+	Order *Order
+	Bulk  *Bulk
+	Unmap bool // the area
 }
 
 type reply struct {
 	Address uint64
 	FD      int
 	Result  Result
+	Raised  Raised
 	Err     string
+	// Unsupported says that the kernel does not know what was asked of it.
+	Unsupported bool
 }
 
 // process is the stand-in's own state.
 type process struct {
 	memory  []byte
 	touches []Touch
+	area    *area // nil for none
 }
 
 // Serve obeys until the socket closes.
@@ -94,6 +106,7 @@ func Serve() error {
 		answer, err := p.obey(r)
 		if err != nil {
 			answer.Err = err.Error()
+			answer.Unsupported = errors.Is(err, errors.ErrUnsupported) || errors.Is(err, unix.EINVAL)
 		}
 		if err := out.Encode(answer); err != nil {
 			return fmt.Errorf("answer: %w", err)
@@ -114,6 +127,32 @@ func (p *process) obey(r request) (a reply, err error) {
 		p.touches = r.Touch
 	case r.Run:
 		a.Result, err = p.run()
+	default:
+		return p.obeyArea(r)
+	}
+	return a, err
+}
+
+// obeyArea does what concerns the area.
+func (p *process) obeyArea(r request) (a reply, err error) {
+	switch {
+	case r.Unmap:
+		err = p.area.unmap()
+		p.area = nil
+	case r.Area != nil && p.area != nil:
+		err = errors.New("an area is mapped already")
+	case r.Area != nil:
+		if p.area, err = mapArea(*r.Area); err == nil {
+			a.Address = address(p.area.memory)
+		}
+	case p.area == nil:
+		err = errors.New("no area is mapped")
+	case r.Trap:
+		a.FD, err = p.area.trap()
+	case r.Order != nil:
+		a.Raised, err = p.area.touch(*r.Order)
+	case r.Bulk != nil:
+		a.Raised, err = p.area.bulk(*r.Bulk)
 	}
 	return a, err
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -57,7 +58,7 @@ benchstat.`,
 	flags.IntVar(&f.readahead, "readahead", 128, "the disk's readahead meanwhile in `KiB`, 0 leaves it")
 	flags.StringVar(&f.goFile, "go", "", "`file` for the samples in the Go benchmark format")
 	cmd.MarkFlagsMutuallyExclusive("policies", "all")
-	cmd.AddCommand(newReplayCommand(a))
+	cmd.AddCommand(newReplayCommand(a), newFaultsCommand(a))
 	return cmd
 }
 
@@ -145,7 +146,14 @@ func checkFolder(file string) error {
 	if info, err := os.Stat(filepath.Dir(file)); err != nil || !info.IsDir() {
 		return thaw.Errorf(thaw.CodeInvalid, "cannot write %s: its folder does not exist", file)
 	}
-	return nil
+	if info, err := os.Stat(file); err == nil && info.IsDir() {
+		return thaw.Errorf(thaw.CodeInvalid, "cannot write %s: it is a folder", file)
+	}
+	probe, err := os.CreateTemp(filepath.Dir(file), ".thaw-probe-*") // files are written aside
+	if err != nil {
+		return thaw.Errorf(thaw.CodeInvalid, "cannot write %s: %w", file, err)
+	}
+	return errors.Join(probe.Close(), os.Remove(probe.Name()))
 }
 
 func (a *app) bench(cmd *cobra.Command, names []string, f benchFlags) error {
