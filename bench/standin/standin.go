@@ -98,7 +98,7 @@ func Serve() error {
 	in, out, p := gob.NewDecoder(conn), gob.NewEncoder(conn), process{}
 	for {
 		var r request
-		if err := in.Decode(&r); err == io.EOF {
+		if err := in.Decode(&r); errors.Is(err, io.EOF) {
 			return nil
 		} else if err != nil {
 			return fmt.Errorf("read a request: %w", err)
