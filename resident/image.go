@@ -33,10 +33,7 @@ type Image struct {
 	present  workingset.Bits
 	resident int64 // pages
 	closed   bool
-	misses   streams
-	ahead    int64          // bytes read ahead of misses
 	reading  sync.WaitGroup // of the memory file; begun only while not closed
-	bufs     sync.Pool      // of *[]byte, largestWindow pages each
 
 	load *load // nil until Load
 }
@@ -46,7 +43,6 @@ type Image struct {
 func New(memory string, size int64) (_ *Image, err error) {
 	pages := uint32(size / thaw.PageSize)
 	i := &Image{pages: pages, present: workingset.NewBits(pages)}
-	i.bufs.New = func() any { b := make([]byte, largestWindow*thaw.PageSize); return &b }
 	defer func() {
 		if err != nil {
 			i.Close()
@@ -111,60 +107,45 @@ func (i *Image) Close() {
 	}
 }
 
+// around is how many pages are brought in at a miss, aligned: Linux's default
+// readahead of 128 KiB. Reading more does not pay: the misses of an input that was
+// not recorded are scattered, and whatever is read beside them delays the next.
+const around = 32
+
 // Fill brings the page at a memory offset in, if it is not there, and its
-// neighbours with it. Where misses follow each other, what comes next is read as
-// well, but not waited for.
+// neighbours with it.
 func (i *Image) Fill(offset int64) error {
 	page := uint32(offset / thaw.PageSize)
 	if page >= i.pages {
 		return fmt.Errorf("page %d is outside guest memory", page)
 	}
-	now, later, err := i.miss(page)
-	if err != nil || now.Pages == 0 {
+	needed, err := i.need(page)
+	if err != nil || !needed {
 		return err
 	}
-	if later.Pages > 0 {
-		go func() {
-			defer i.reading.Done()
-			_ = i.read(later) // who needs these pages finds out
-		}()
-	}
 	defer i.reading.Done()
-	return i.read(now)
+	first := page / around * around
+	return i.read(workingset.Run{Page: first, Pages: min(around, i.pages-first)})
 }
 
-// miss says what to read because page is missed, nothing if it is there. The
-// caller is done with reading once for each run.
-func (i *Image) miss(page uint32) (now, later workingset.Run, err error) {
+// need says whether page is missing. If so, the caller reads it and is then done
+// with reading.
+func (i *Image) need(page uint32) (bool, error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.closed {
-		return now, later, os.ErrClosed
+		return false, os.ErrClosed
 	}
 	if i.present.Has(page) {
-		return now, later, nil
+		return false, nil
 	}
-	now, later = i.misses.miss(page, i.pages)
 	i.reading.Add(1)
-	if later.Pages > 0 {
-		i.reading.Add(1)
-		i.ahead += int64(later.Pages) * thaw.PageSize
-	}
-	return now, later, nil
+	return true, nil
 }
 
-// Ahead is how many bytes were read of the memory file that no miss waited for.
-func (i *Image) Ahead() int64 {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	return i.ahead
-}
-
-// read brings in what is missing of a run of at most largestWindow pages.
+// read brings in what is missing of a run. Clones wait for the disk side by side.
 func (i *Image) read(r workingset.Run) error {
-	whole := i.bufs.Get().(*[]byte)
-	defer i.bufs.Put(whole)
-	buf := (*whole)[:int(r.Pages)*thaw.PageSize]
+	buf := make([]byte, int(r.Pages)*thaw.PageSize)
 	if n, err := i.memory.ReadAt(buf, int64(r.Page)*thaw.PageSize); n < len(buf) {
 		if errors.Is(err, io.EOF) {
 			err = io.ErrUnexpectedEOF

@@ -177,9 +177,8 @@ type Counters struct {
 	// Trapped faults were served through userfaultfd, Installed pages put in
 	// place before. Brought pages are in place or in memory, for the kernel to map.
 	Trapped, Installed, Brought int64
-	// ServerRead is what serving read from the disk, in bytes, and what was asked for
-	// beside it where misses follow each other; PrefetchRead was read ahead past the
-	// page cache.
+	// ServerRead is what serving read from the disk, PrefetchRead what was read
+	// ahead past the page cache, in bytes.
 	ServerRead, PrefetchRead int64
 }
 
@@ -188,9 +187,6 @@ func (m *Memory) Counters() Counters {
 	c := Counters{PrefetchRead: m.prefetch.BytesRead()}
 	if m.server != nil {
 		c.Trapped, c.Installed, c.ServerRead = m.server.Trapped(), m.server.Installed(), m.reads.bytes()
-	}
-	if m.prefetch.contents.First {
-		c.ServerRead += m.prefetch.contents.Image.Ahead()
 	}
 	c.Brought = m.plan.InstallPages()
 	if m.server != nil && m.plan.Fetch != plan.FetchShared {
