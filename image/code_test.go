@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -244,6 +245,25 @@ func TestPackRoundTrip(t *testing.T) {
 	}
 }
 
+func TestPackFS(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "app.py", "def handler(e, c): pass\n", 0o644)
+	write(t, dir, "pkg/tool", "#!/bin/sh\n", 0o755)
+	files := fstest.MapFS{
+		"app.py":            {Data: []byte("def handler(e, c): pass\n"), Mode: 0o444},
+		"pkg/tool":          {Data: []byte("#!/bin/sh\n"), Mode: 0o555},
+		"pkg/.git/config":   {Data: []byte("secret")},
+		"__pycache__/x.pyc": {Data: []byte("x")},
+	}
+	var folder, other bytes.Buffer
+	if err := errors.Join(image.Pack(dir, &folder), image.PackFS(files, &other)); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(folder.Bytes(), other.Bytes()) {
+		t.Errorf("the same files give %q from a folder and %q from elsewhere", folder.Bytes(), other.Bytes())
+	}
+}
+
 func write(t *testing.T, dir, name, content string, mode os.FileMode) {
 	t.Helper()
 	path := filepath.Join(dir, name)
@@ -276,6 +296,7 @@ func TestPackRefuses(t *testing.T) {
 			}
 			return err
 		}, "250 MiB"},
+		"name":    {func(dir string) error { return os.WriteFile(filepath.Join(dir, "a\xff"), nil, 0o644) }, `"a\xff" is no valid name`},
 		"missing": {os.Remove, "cannot open"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -21,25 +21,30 @@ type packed struct {
 	link string
 }
 
-// Pack writes the folder dir to w as a tar stream for [Store.Code]: in a fixed
-// order and without owners and times, so that the same folder gives the same
-// bytes. It leaves out .git, __pycache__ and the like, never follows a link, and
-// looks at everything before it writes the first byte: a folder over the limits
-// or with an entry that is not allowed gives a [thaw.CodeInvalid] or
-// [thaw.CodeTooLarge] error.
+// Pack writes the folder dir to w as a tar stream for [Store.Code], as [PackFS]
+// does. It never follows a link.
 func Pack(dir string, w io.Writer) (err error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return thaw.Errorf(thaw.CodeInvalid, "cannot open the code folder: %w", err)
 	}
 	defer func() { err = errors.Join(err, root.Close()) }()
-	entries, err := survey(root)
+	return PackFS(root.FS(), w)
+}
+
+// PackFS writes code to w as a tar stream for [Store.Code]: in a fixed order and
+// without owners and times, so that the same files give the same bytes. It leaves
+// out .git, __pycache__ and the like, and looks at everything before it writes
+// the first byte: code over the limits or with an entry that is not allowed gives
+// a [thaw.CodeInvalid] or [thaw.CodeTooLarge] error.
+func PackFS(code fs.FS, w io.Writer) error {
+	entries, err := survey(code)
 	if err != nil {
 		return err
 	}
 	tw := tar.NewWriter(w)
 	for _, e := range entries {
-		if err := e.write(root, tw); err != nil {
+		if err := e.write(code, tw); err != nil {
 			return fmt.Errorf("pack %s: %w", e.name, err)
 		}
 	}
@@ -59,10 +64,10 @@ func leftOut(name string) bool {
 }
 
 // survey lists what to pack, in the order of the walk, which is by name.
-func survey(root *os.Root) ([]packed, error) {
+func survey(code fs.FS) ([]packed, error) {
 	var entries []packed
 	var total int64
-	err := fs.WalkDir(root.FS(), ".", func(name string, d fs.DirEntry, err error) error {
+	err := fs.WalkDir(code, ".", func(name string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -75,7 +80,7 @@ func survey(root *os.Root) ([]packed, error) {
 			}
 			return nil
 		}
-		e, err := inspect(root, name, d)
+		e, err := inspect(code, name, d)
 		if err != nil {
 			return err
 		}
@@ -102,7 +107,10 @@ func checkLimits(entries int, total int64) error {
 }
 
 // inspect refuses what cannot be on a code disk.
-func inspect(root *os.Root, name string, d fs.DirEntry) (packed, error) {
+func inspect(code fs.FS, name string, d fs.DirEntry) (packed, error) {
+	if !fs.ValidPath(name) {
+		return packed{}, thaw.Errorf(thaw.CodeInvalid, "%q is no valid name: rename it, in UTF-8", name)
+	}
 	info, err := d.Info()
 	if err != nil {
 		return packed{}, err
@@ -112,7 +120,7 @@ func inspect(root *os.Root, name string, d fs.DirEntry) (packed, error) {
 	case 0, fs.ModeDir:
 		return e, nil
 	case fs.ModeSymlink:
-		e.link, err = root.Readlink(name)
+		e.link, err = fs.ReadLink(code, name)
 		if err != nil {
 			return packed{}, err
 		}
@@ -136,7 +144,7 @@ func describeMode(m fs.FileMode) string {
 	return "of an unknown type"
 }
 
-func (e packed) write(root *os.Root, tw *tar.Writer) error {
+func (e packed) write(code fs.FS, tw *tar.Writer) error {
 	hdr := &tar.Header{Name: e.name, Mode: 0o644, Format: tar.FormatPAX}
 	switch {
 	case e.info.IsDir():
@@ -152,12 +160,12 @@ func (e packed) write(root *os.Root, tw *tar.Writer) error {
 	if err := tw.WriteHeader(hdr); err != nil || hdr.Typeflag != tar.TypeReg {
 		return err
 	}
-	return e.copy(root, tw)
+	return e.copy(code, tw)
 }
 
 // copy writes exactly the size in the header, or says that the file changed.
-func (e packed) copy(root *os.Root, tw *tar.Writer) (err error) {
-	f, err := root.Open(e.name)
+func (e packed) copy(code fs.FS, tw *tar.Writer) (err error) {
+	f, err := code.Open(e.name)
 	if err != nil {
 		return err
 	}
