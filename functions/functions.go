@@ -17,7 +17,7 @@ import (
 var files embed.FS
 
 // Files returns a folder for each function, named as the function is: its code,
-// ready to be deployed, and its [SpecName].
+// ready for [thaw/image.PackFS] by [fs.Sub], and its [SpecName].
 func Files() fs.FS { return files }
 
 // SpecName is the file in a function's folder that describes it as a workload.
@@ -50,8 +50,8 @@ type Workload struct {
 	// A is the input that a working set is recorded with, B the one that is measured.
 	A, B Input
 	// Sizes are the inputs of FaaSnap's experiment on input sizes, in its order:
-	// about 1/4, 1/2, 1, 1, 2 and 4 times the third, with which is recorded. Most
-	// workloads have none.
+	// about 1/4, 1/2, 1, 1, 2 and 4 times the size of the third, which is the one to
+	// record with. It is empty for workloads that are not in that experiment.
 	Sizes []Input
 }
 

@@ -15,7 +15,7 @@ import pandas
 import reviews
 
 LARGEST = 50_000  # reviews
-PREPARED = [(500, 1), (600, 2)]
+PREPARED = [(1500, 1), (1800, 2)]
 RAREST = 5  # reviews that a word is in, or it does not count
 
 

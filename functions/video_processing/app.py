@@ -2,7 +2,7 @@
 
     {"size": FRAMES, "seed": S}
 
-The video is Motion JPEG of 320 x 240 pixels that follows from the seed. It lies
+The video is Motion JPEG of 640 x 480 pixels that follows from the seed. It lies
 in /tmp, where a download would be: those of PREPARED are made when the function
 initialises, others when they are first asked for. As in the original, each grey
 frame goes through a JPEG file before it is written to the new video. The result is
@@ -17,8 +17,8 @@ import numpy
 from PIL import Image
 
 LARGEST = 1000  # frames
-PREPARED = [(12, 1), (14, 2)]
-WIDTH, HEIGHT = 320, 240
+PREPARED = [(8, 1), (10, 2)]
+WIDTH, HEIGHT = 640, 480
 END = b"\xff\xd9"  # of a JPEG file
 
 
