@@ -5,67 +5,57 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"time"
-
-	"golang.org/x/sync/errgroup"
+	"slices"
 
 	"thaw"
 	"thaw/client"
 )
 
-// Options choose what is measured.
+// Options choose what is measured: every subject with each of its inputs, by each
+// kind, with each number of clones, in turns.
 type Options struct {
 	Subjects []Subject
-	// N is how many samples of each kind are taken.
+	// N is how many samples of each are taken.
 	N int
 	// Kinds are what takes turns, in this order.
 	Kinds []Kind
-	// Clones is how many invocations start at the same time.
-	Clones int
+	// Clones are how many invocations start at the same time. Of a subject with
+	// copies, those of different snapshots are measured as well.
+	Clones []int
 	// ReadaheadKiB is the disk's readahead while measuring; 0 leaves it.
 	// Linux's default is 128; a large one reads a snapshot whole at the first
 	// fault and hides what a policy does.
 	ReadaheadKiB int
+	// KeepGoing has a function that fails end with a problem in the report, and a
+	// start that is not what it should be with a refusal. Otherwise each ends the
+	// run.
+	KeepGoing bool
+	// Checkpoint is given what was measured so far after each round; nil is not told.
+	Checkpoint func(Report) error
 }
 
 // Subject is a function with the event that its working sets are recorded with,
-// and the one that is measured.
+// and those that are measured, one at least.
 type Subject struct {
 	Function string
-	Recorded []byte
-	Measured []byte
+	// Name is what the report calls it; "" is Function.
+	Name string
+	// Copies are functions of the same code and memory, of which each has a snapshot
+	// of its own: as many as start at the same time, less one.
+	Copies   []string
+	Recorded Input
+	Inputs   []Input
 }
 
-// Sample is one invocation.
-type Sample struct {
-	Kind  Kind `json:"kind"`
-	Round int  `json:"round"`
-	// Clone counts those that started at the same time, from 0.
-	Clone int `json:"clone,omitempty"`
-	// WallMS is the time that the client saw.
-	WallMS float64 `json:"wall_ms"`
-	thaw.Invocation
-}
-
-// Function is what was measured of one function.
-type Function struct {
-	Name      string `json:"function"`
-	MemoryMiB int64  `json:"guest_memory_mib"`
-	// SnapshotBytes is what the snapshot occupies on the disk, its sets included.
-	SnapshotBytes int64 `json:"snapshot_bytes"`
-	// WorkingSetPages is how many pages the trace of first touches held, HostPages
-	// how many FaaSnap's recording saw.
-	WorkingSetPages int64    `json:"working_set_pages"`
-	HostPages       int64    `json:"host_pages"`
-	Samples         []Sample `json:"samples"`
-}
-
-// Report is a run.
-type Report struct {
-	Environment Environment `json:"environment"`
-	Clones      int         `json:"clones"`
-	Functions   []Function  `json:"functions"`
+// Input is an event.
+type Input struct {
+	// Name tells the inputs of a subject apart; "" will do for a single one.
+	Name  string
+	Event []byte
+	// Check refuses a wrong reply; nil takes any.
+	Check func(reply []byte) error
 }
 
 // Progress is told of what is done next, after done of total samples.
@@ -74,137 +64,167 @@ type Progress func(done, total int, what string)
 // Run measures, as root and on the daemon's machine. The disk's readahead is put
 // back before Run returns, also when ctx ends it. What was measured until an error
 // is returned with it.
-func Run(ctx context.Context, c *client.Client, o Options, progress Progress) (r Report, err error) {
-	first, err := describe(ctx, c, o.Subjects[0].Function)
+func Run(ctx context.Context, c *client.Client, o Options, progress Progress) (Report, error) {
+	b := newBench(c, o, progress)
+	err := b.run(ctx)
 	if err != nil {
-		return r, err
+		b.report.Partial = err.Error()
 	}
-	r.Clones = max(1, o.Clones)
-	putBack, env, err := environment(ctx, c, first, o.ReadaheadKiB)
-	if err != nil {
-		return r, err
-	}
-	defer putBack()
-	r.Environment = env
-	b := bench{client: c, options: o, progress: progress, report: &r}
-	if err := b.prepare(ctx); err != nil {
-		return r, err
-	}
-	for round := range o.N {
-		if err := b.round(ctx, round+1); err != nil {
-			return r, fmt.Errorf("round %d: %w", round+1, err)
-		}
-	}
-	return r, nil
+	return b.report, err
 }
 
 // bench is a run under way.
 type bench struct {
-	client       *client.Client
-	options      Options
-	progress     Progress
-	report       *Report
-	descriptions []thaw.Description // by subject
-	done         int
+	client      *client.Client
+	options     Options
+	progress    Progress
+	report      Report
+	subjects    []*subject
+	done, total int
 }
 
-// tell tells of progress.
-func (b *bench) tell(s Subject, what string) {
-	b.progress(b.done, b.options.N*len(b.options.Kinds)*len(b.options.Subjects), s.Function+" "+what)
+// subject is one that is being measured.
+type subject struct {
+	Subject
+	// descriptions are of the function and of its copies, once they have their sets.
+	descriptions []thaw.Description
+	report       *Function
+	cells        []Coordinates
+	refused      int // in a row
 }
 
-// round takes one sample of each kind of each function.
-func (b *bench) round(ctx context.Context, round int) error {
-	for i, s := range b.options.Subjects {
-		for _, k := range b.options.Kinds {
-			b.tell(s, string(k))
-			samples, err := b.sample(ctx, s, b.descriptions[i], k)
-			if err != nil {
-				return fmt.Errorf("%s, %s: %w", s.Function, k, err)
-			}
-			for clone := range samples {
-				samples[clone].Round, samples[clone].Clone = round, clone
-			}
-			b.report.Functions[i].Samples = append(b.report.Functions[i].Samples, samples...)
-			b.done++
+func newBench(c *client.Client, o Options, progress Progress) *bench {
+	b := &bench{client: c, options: o, progress: progress}
+	b.report.Clones = slices.Max(append(o.Clones, 1))
+	b.report.Functions = make([]Function, len(o.Subjects))
+	for i, s := range o.Subjects {
+		f := &b.report.Functions[i]
+		if f.Name = s.Name; f.Name == "" {
+			f.Name = s.Function
+		}
+		b.subjects = append(b.subjects, &subject{Subject: s, report: f})
+		b.total += len(o.cells(s, 0)) * len(o.Kinds) * o.N
+	}
+	return b
+}
+
+func (b *bench) run(ctx context.Context) (err error) {
+	putBack, env, err := b.environment(ctx)
+	if err != nil {
+		return err
+	}
+	b.report.Environment = env
+	noise := listen()
+	defer func() {
+		b.report.Environment.LoadAfter, b.report.Environment.Noise = load(), noise.heard()
+		err = errors.Join(err, putBack())
+	}()
+	for _, s := range b.subjects {
+		if err := b.attempt(ctx, s, func() error { return b.prepare(ctx, s) }); err != nil {
+			return err
+		}
+	}
+	for round := range b.options.N {
+		if err := b.round(ctx, round+1); err != nil {
+			return fmt.Errorf("round %d: %w", round+1, err)
 		}
 	}
 	return nil
 }
 
-// sample takes one sample of each clone.
-func (b *bench) sample(ctx context.Context, s Subject, d thaw.Description, k Kind) ([]Sample, error) {
-	if err := b.setUp(ctx, s, d, k); err != nil {
-		return nil, err
-	}
-	samples := make([]Sample, b.report.Clones)
-	work, ctx := errgroup.WithContext(ctx)
-	for i := range samples {
-		work.Go(func() (err error) {
-			samples[i], err = b.invoke(ctx, s, k)
-			return err
-		})
-	}
-	if err := work.Wait(); err != nil {
-		return nil, err
-	}
-	return samples, check(samples, k)
-}
-
-// setUp makes the page cache and the pool what kind k wants them to be, and
-// verifies it. Nothing happens between that and the invocation.
-func (b *bench) setUp(ctx context.Context, s Subject, d thaw.Description, k Kind) error {
-	if k == KindWarm {
-		return b.warmUp(ctx, s)
-	}
-	if err := b.settle(ctx, k); err != nil {
-		return err
-	}
-	if k.cached() {
-		return fill(d)
-	}
-	return chill(d)
-}
-
-func (b *bench) invoke(ctx context.Context, s Subject, k Kind) (Sample, error) {
-	r := thaw.InvokeRequest{Function: s.Function, Payload: s.Measured, Policy: k.Policy(), Frozen: true}
-	if k != KindWarm {
-		r.Cold, r.Discard, r.OnDemand = true, true, !k.Pool()
-	}
-	start := time.Now()
-	reply, err := b.client.Invoke(ctx, r)
-	wall := time.Since(start)
-	if err := failed(reply, err); err != nil {
-		return Sample{}, err
-	}
-	record, err := b.client.Invocation(ctx, reply.ID)
-	return Sample{Kind: k, WallMS: float64(wall.Microseconds()) / 1e3, Invocation: record}, err
-}
-
-// failed is what went wrong with an invocation, or with its function.
-func failed(reply thaw.Reply, err error) error {
-	if err == nil && reply.FunctionError != "" {
-		return thaw.Errorf(thaw.CodeFunction, "function %s failed: %s: %s", reply.Function, reply.FunctionError, reply.Payload)
-	}
-	return err
-}
-
-// check refuses samples that are not what they should be.
-func check(samples []Sample, k Kind) error {
-	read := int64(0)
-	for _, s := range samples {
-		read += s.BytesRead
-		switch {
-		case s.Start != k.Start():
-			return thaw.Errorf(thaw.CodeConflict, "the start was %s, not %s: is something else using the function? %s", s.Start, k.Start(), s.Reason)
-		case k.Pool() && !s.Prestarted && len(samples) == 1:
-			return thaw.Errorf(thaw.CodeConflict, "somebody else took the VMM that was waiting: is something else using the daemon?")
-		case s.Layout != nil && s.Layout.Recording != "":
-			return thaw.Errorf(thaw.CodeConflict, "the start recorded %s instead of using its set: %s", s.Layout.Recording, s.Reason)
+// environment describes the machine by the first function that can be measured.
+func (b *bench) environment(ctx context.Context) (putBack func() error, e Environment, err error) {
+	for _, s := range b.subjects {
+		d, failed := describe(ctx, b.client, s.Function)
+		if failed == nil {
+			return environment(ctx, b.client, d, b.options.ReadaheadKiB)
+		}
+		if err = errors.Join(err, failed); !b.options.KeepGoing {
+			break
 		}
 	}
-	if k.Start() == thaw.StartCold && !k.cached() && read == 0 {
-		return thaw.Errorf(thaw.CodeConflict, "nothing was read from the disk: is another instance of the function running?")
+	return nil, e, err
+}
+
+// attempt does something for s, unless that has failed before, and decides what an
+// error means for the others.
+func (b *bench) attempt(ctx context.Context, s *subject, do func() error) error {
+	if s.report.Problem != "" {
+		return nil
 	}
+	err := do()
+	if err == nil {
+		return nil
+	}
+	if !b.options.KeepGoing || ctx.Err() != nil || errors.Is(err, client.ErrUnreachable) {
+		return fmt.Errorf("%s: %w", s.report.Name, err)
+	}
+	s.report.Problem = err.Error()
+	return b.endIdle(ctx, s)
+}
+
+// endIdle ends what waits of s. A function that is not there has nothing.
+func (b *bench) endIdle(ctx context.Context, s *subject) error {
+	for _, name := range s.all() {
+		if err := b.client.EndIdle(ctx, name); err != nil && thaw.CodeOf(err) != thaw.CodeNotFound {
+			return err
+		}
+	}
+	return nil
+}
+
+// tell tells of progress.
+func (b *bench) tell(s Subject, what string) { b.progress(b.done, b.total, s.Function+" "+what) }
+
+// round takes one sample of each kind in each cell of each function.
+func (b *bench) round(ctx context.Context, round int) error {
+	for _, s := range b.subjects {
+		for _, cell := range s.cells {
+			for _, k := range b.options.Kinds {
+				at := cell
+				at.Kind = k
+				b.tell(s.Subject, describeTurn(at))
+				if err := b.attempt(ctx, s, func() error { return b.turn(ctx, s, at, round) }); err != nil {
+					return err
+				}
+				b.done++
+			}
+		}
+	}
+	if b.options.Checkpoint == nil {
+		return nil
+	}
+	return b.options.Checkpoint(b.report)
+}
+
+func describeTurn(at Coordinates) string {
+	if cell := at.Cell().String(); cell != "" {
+		return string(at.Kind) + ", " + cell
+	}
+	return string(at.Kind)
+}
+
+// refusals is how many in a row are not bad luck any more.
+const refusals = 3
+
+// turn takes one sample of each clone.
+func (b *bench) turn(ctx context.Context, s *subject, at Coordinates, round int) error {
+	samples, err := b.sample(ctx, s, at)
+	if err != nil {
+		err = fmt.Errorf("%s: %w", describeTurn(at), err)
+	}
+	if b.options.KeepGoing && thaw.CodeOf(err) == thaw.CodeConflict && s.refused < refusals {
+		s.refused++
+		s.report.Refusals = append(s.report.Refusals, Refusal{Coordinates: at, Round: round, Why: err.Error()})
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	s.refused = 0
+	for clone := range samples {
+		samples[clone].Round, samples[clone].Clone = round, clone
+	}
+	s.report.Samples = append(s.report.Samples, samples...)
 	return nil
 }

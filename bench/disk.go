@@ -3,9 +3,13 @@ package bench
 import (
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"thaw"
 	"thaw/pagecache"
@@ -17,6 +21,35 @@ type Disk struct {
 	// second; Random4KiBUS the median of single requests, in microseconds.
 	SequentialMBps float64 `json:"sequential_mbps"`
 	Random4KiBUS   float64 `json:"random_4kib_us"`
+}
+
+// diskModel is what the disk under folder is, as sysfs has it: its model where it
+// says so, else its driver; "" where there is no disk.
+func diskModel(folder string) string {
+	var st unix.Stat_t
+	if unix.Stat(folder, &st) != nil {
+		return ""
+	}
+	dir, err := filepath.EvalSymlinks(fmt.Sprintf("/sys/dev/block/%d:%d", unix.Major(st.Dev), unix.Minor(st.Dev)))
+	if err != nil {
+		return ""
+	}
+	if _, err := os.Stat(filepath.Join(dir, "partition")); err == nil {
+		dir = filepath.Dir(dir)
+	}
+	model := line(filepath.Join(dir, "device/model"))
+	if driver, err := os.Readlink(filepath.Join(dir, "device/driver")); err == nil && model == "" {
+		model = filepath.Base(driver)
+	}
+	if line(filepath.Join(dir, "queue/rotational")) == "1" {
+		model += ", rotational" // or a virtual disk that does not say
+	}
+	return strings.TrimPrefix(model+", "+filepath.Base(dir), ", ")
+}
+
+func line(name string) string {
+	b, _ := os.ReadFile(name) // unknown is ""
+	return strings.TrimSpace(string(b))
 }
 
 const (

@@ -15,23 +15,8 @@ import (
 	"thaw/pagecache"
 )
 
-// Environment is what a figure depends on besides the program.
-type Environment struct {
-	Time            time.Time `json:"time"`
-	Kernel          string    `json:"kernel"`
-	CPU             string    `json:"cpu"`
-	Cores           int       `json:"cores"`
-	Accelerator     string    `json:"accelerator"`
-	VMM             string    `json:"vmm"`
-	Version         string    `json:"thaw"`
-	ReadaheadBefore int       `json:"readahead_kib_before"`
-	ReadaheadDuring int       `json:"readahead_kib_during"`
-	LoadBefore      string    `json:"load_before"`
-	Disk            Disk      `json:"disk"`
-}
-
 // environment describes the machine and sets the readahead; putBack undoes that.
-func environment(ctx context.Context, c *client.Client, d thaw.Description, readaheadKiB int) (putBack func(), e Environment, err error) {
+func environment(ctx context.Context, c *client.Client, d thaw.Description, readaheadKiB int) (putBack func() error, e Environment, err error) {
 	info, err := c.Info(ctx)
 	if err != nil {
 		return nil, e, err
@@ -53,12 +38,16 @@ func environment(ctx context.Context, c *client.Client, d thaw.Description, read
 	if err != nil {
 		return nil, e, err
 	}
+	e.DiskModel = diskModel(d.SnapshotInfo.Folder)
+	if err := disk.Recover(lockFolder); err != nil {
+		return nil, e, err
+	}
 	if e.ReadaheadBefore, err = disk.Get(); err != nil {
 		return nil, e, err
 	}
 	e.ReadaheadDuring = e.ReadaheadBefore
 	if readaheadKiB == 0 {
-		return func() {}, e, nil
+		return func() error { return nil }, e, nil
 	}
 	held, err := disk.Hold(readaheadKiB, lockFolder)
 	if errors.Is(err, pagecache.ErrHeld) {
@@ -68,7 +57,7 @@ func environment(ctx context.Context, c *client.Client, d thaw.Description, read
 		return nil, e, err
 	}
 	e.ReadaheadBefore, e.ReadaheadDuring = held.Before(), readaheadKiB
-	return func() { _ = held.Release() }, e, nil
+	return held.Release, e, nil
 }
 
 // lockFolder is where benchmarks of one machine find each other (FHS 3.0, 3.15.2).

@@ -33,17 +33,26 @@ type Findings struct {
 // Found is a report with what follows from its samples.
 type Found struct {
 	Report
-	// Findings are by function.
+	// Findings are by [Function.Title]: by function, and by cell where there is more
+	// than the plainest.
 	Findings map[string]Findings `json:"findings"`
+	// Ladders and Crowds are by function; see [Function.Ladder] and [Function.Crowds].
+	Ladders map[string][]Step  `json:"ladders,omitempty"`
+	Crowds  map[string][]Crowd `json:"crowds,omitempty"`
+	// Warnings say what to hold against the figures.
+	Warnings []string `json:"warnings"`
 }
 
 // WithFindings adds what follows from the samples, for machines that read.
 func (r Report) WithFindings() Found {
-	found := map[string]Findings{}
+	found := Found{Report: r, Findings: map[string]Findings{}, Ladders: map[string][]Step{}, Crowds: map[string][]Crowd{}, Warnings: r.Warnings()}
 	for _, f := range r.Functions {
-		found[f.Name] = f.Findings()
+		found.Ladders[f.Name], found.Crowds[f.Name] = f.Ladder(), f.Crowds()
+		for _, cell := range f.Cells() {
+			found.Findings[f.Title(cell)] = f.In(cell).Findings()
+		}
 	}
-	return Found{r, found}
+	return found
 }
 
 // pairs are the comparisons that are of interest: thaw as it is shipped with the

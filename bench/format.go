@@ -3,6 +3,7 @@ package bench
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -11,16 +12,12 @@ import (
 
 // WriteText writes a report for people.
 func (r Report) WriteText(w io.Writer) error {
-	e := r.Environment
-	fmt.Fprintf(w, "machine  %d x %s, Linux %s, load %s\n", e.Cores, e.CPU, e.Kernel, e.LoadBefore)
-	accelerator, _, _ := strings.Cut(e.Accelerator, ":") // why is in the daemon's info
-	fmt.Fprintf(w, "guest    %s, %s\n", e.VMM, accelerator)
-	fmt.Fprintf(w, "disk     readahead %d KiB (%d before); every start from it found the page cache empty (mincore)\n", e.ReadaheadDuring, e.ReadaheadBefore)
-	if r.Clones > 1 {
-		fmt.Fprintf(w, "clones   %d at the same time\n", r.Clones)
+	r.Environment.writeText(w)
+	if warnings := r.Warnings(); len(warnings) > 0 {
+		fmt.Fprintf(w, "beware   %s\n", strings.Join(warnings, "\n         "))
 	}
 	for _, f := range r.Functions {
-		if err := f.writeText(w, r.Clones); err != nil {
+		if err := f.writeText(w); err != nil {
 			return err
 		}
 	}
@@ -31,9 +28,41 @@ func (r Report) WriteText(w io.Writer) error {
 	return r.writeOverheads(w)
 }
 
-func (f Function) writeText(w io.Writer, clones int) error {
-	fmt.Fprintf(w, "\n%s: %d MiB, snapshot %.0f MiB on disk, %d pages recorded by trace, %d by host pages; %d samples of each, in turns\n\n",
-		f.Name, f.MemoryMiB, float64(f.SnapshotBytes)/(1<<20), f.WorkingSetPages, f.HostPages, len(f.Samples)/max(1, len(f.Kinds())*clones))
+func (e Environment) writeText(w io.Writer) {
+	fmt.Fprintf(w, "machine  %d x %s, Linux %s, load %s before, %s after\n", e.Cores, e.CPU, e.Kernel, orNone(e.LoadBefore), orNone(e.LoadAfter))
+	n := e.Noise
+	fmt.Fprintf(w, "noise    steal %.1f %%; something waited for CPU %.0f %%, IO %.0f %%, memory %.0f %% of the time\n",
+		100*n.Steal, 100*n.CPUPressure, 100*n.IOPressure, 100*n.MemoryPressure)
+	accelerator, _, _ := strings.Cut(e.Accelerator, ":") // why is in the daemon's info
+	fmt.Fprintf(w, "guest    %s, %s; thaw %s\n", e.VMM, accelerator, e.Version)
+	fmt.Fprintf(w, "disk     %s: %s\n", orNone(e.DiskModel), e.Disk)
+	fmt.Fprintf(w, "         readahead %d KiB (%d before); every start from it found the page cache empty (mincore)\n", e.ReadaheadDuring, e.ReadaheadBefore)
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return "unknown"
+	}
+	return s
+}
+
+func (f Function) writeText(w io.Writer) error {
+	fmt.Fprintf(w, "\n%s: %d MiB, snapshot %.0f MiB on disk, %d pages recorded by trace, %d by host pages\n",
+		f.Name, f.MemoryMiB, float64(f.SnapshotBytes)/(1<<20), f.WorkingSetPages, f.HostPages)
+	f.writeMemory(w)
+	for _, cell := range f.Cells() {
+		if err := f.In(cell).writeCell(w, cell); err != nil {
+			return err
+		}
+	}
+	if err := f.writeLadder(w); err != nil {
+		return err
+	}
+	return f.writeConcurrency(w)
+}
+
+func (f Function) writeCell(w io.Writer, cell Coordinates) error {
+	fmt.Fprintf(w, "\n%s: %d samples of each, in turns\n\n", f.Title(cell), len(f.Samples)/max(1, len(f.Kinds())*cell.Clones))
 	if err := f.writeTotals(w); err != nil {
 		return err
 	}
@@ -123,7 +152,7 @@ func (f Function) writeFindings(w io.Writer) error {
 // invocation.
 func (r Report) writeOverheads(w io.Writer) error {
 	t := newTable(w)
-	kinds := r.Functions[0].Kinds()
+	kinds := r.kinds()
 	fmt.Fprint(t, "function\tguest MiB\tdisk MiB\twarm ms\t")
 	for _, k := range kinds {
 		if k != KindWarm {
@@ -131,16 +160,45 @@ func (r Report) writeOverheads(w io.Writer) error {
 		}
 	}
 	for _, f := range r.Functions {
+		f = f.plain()
 		warm := f.Median(KindWarm, Total)
 		fmt.Fprintf(t, "\n%s\t%d\t%.0f\t%.1f\t", f.Name, f.MemoryMiB, float64(f.SnapshotBytes)/(1<<20), warm)
 		for _, k := range kinds {
 			if k != KindWarm {
-				fmt.Fprintf(t, "%.1f\t", f.Median(k, Total)-warm)
+				fmt.Fprintf(t, "%s\t", f.above(k, warm))
 			}
 		}
 	}
 	fmt.Fprintln(t)
 	return t.Flush()
+}
+
+// above is the cell of what kind k adds to a warm invocation.
+func (f Function) above(k Kind, warm float64) string {
+	if len(f.Values(k, Total)) == 0 || warm == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.1f", f.Median(k, Total)-warm)
+}
+
+// plain is f in the first cell only.
+func (f Function) plain() Function {
+	if cells := f.Cells(); len(cells) > 0 {
+		return f.In(cells[0])
+	}
+	return f
+}
+
+// kinds are those of any function, in order.
+func (r Report) kinds() (kinds []Kind) {
+	for _, f := range r.Functions {
+		for _, k := range f.Kinds() {
+			if !slices.Contains(kinds, k) {
+				kinds = append(kinds, k)
+			}
+		}
+	}
+	return kinds
 }
 
 // WriteTable writes one row per kind: everything at a glance.
@@ -155,25 +213,4 @@ func (f Function) WriteTable(w io.Writer) error {
 
 func newTable(w io.Writer) *tabwriter.Writer {
 	return tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-}
-
-// WriteGo writes the samples in the Go benchmark format
-// (golang.org/design/14313-benchmark-format), one line each, which benchstat
-// reads.
-func (r Report) WriteGo(w io.Writer) error {
-	e := r.Environment
-	fmt.Fprintf(w, "kernel: %s\ncpu: %s\ncores: %d\naccelerator: %s\nvmm: %s\nreadahead-kib: %d\nload: %s\nclones: %d\n",
-		e.Kernel, e.CPU, e.Cores, e.Accelerator, e.VMM, e.ReadaheadDuring, e.LoadBefore, r.Clones)
-	fmt.Fprint(w, "Unit trapped better=lower\nUnit prefetched-pages assume=exact\n")
-	for _, f := range r.Functions {
-		fmt.Fprintf(w, "guest-memory-mib: %d\n", f.MemoryMiB)
-		for _, s := range f.Samples {
-			_, err := fmt.Fprintf(w, "BenchmarkStart/function=%s/start=%s 1 %.0f ns/op %d trapped %d major %d minor %d read-B %d prefetched-pages\n",
-				f.Name, s.Kind, s.DurationMS*1e6, s.Faults.Trapped, s.Faults.Major, s.Faults.Minor, s.BytesRead, s.PagesPrefetched)
-			if err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }

@@ -91,6 +91,9 @@ func (k Kind) Pool() bool { return strings.HasSuffix(string(k), poolSuffix) }
 // cached says that k finds everything in the page cache.
 func (k Kind) cached() bool { return k == KindCached || k == KindFloor }
 
+// reads says that k is to find nothing in the page cache.
+func (k Kind) reads() bool { return k.Start() == thaw.StartCold && !k.cached() }
+
 // Policy is that of the new instance, "" for a warm start.
 func (k Kind) Policy() thaw.Policy {
 	switch {

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"os"
@@ -29,6 +30,9 @@ type ReplayOptions struct {
 	// the processor is when it does not emulate another.
 	Factor       float64
 	ReadaheadKiB int
+	// KeepGoing has a function that fails end with a problem in the report instead of
+	// ending the run.
+	KeepGoing bool
 	// Command makes the command of a stand-in ([standin.Serve]).
 	Command func() *exec.Cmd
 }
@@ -64,6 +68,8 @@ type Replayed struct {
 	Touches  int            `json:"touches"`
 	SetBytes int64          `json:"set_bytes"`
 	Samples  []ReplaySample `json:"samples"`
+	// Problem is why it was not replayed to the end, "" if it was.
+	Problem string `json:"problem,omitempty"`
 }
 
 // ReplayReport is a run.
@@ -71,52 +77,104 @@ type ReplayReport struct {
 	// Replay says what this is, wherever it is read.
 	Replay      string      `json:"replay"`
 	Environment Environment `json:"environment"`
-	Factor      float64     `json:"factor"`
-	Functions   []Replayed  `json:"functions"`
+	// Factor is what the recorded time between touches was divided by.
+	Factor    float64    `json:"factor"`
+	Functions []Replayed `json:"functions"`
+	// Partial is why the run ended before its time, "" if it did not.
+	Partial string `json:"partial,omitempty"`
+}
+
+// Problems are what went wrong, by function.
+func (r ReplayReport) Problems() (list []string) {
+	for _, f := range r.Functions {
+		if f.Problem != "" {
+			list = append(list, f.Name+": "+f.Problem)
+		}
+	}
+	return list
+}
+
+// Measured says that there is a sample.
+func (r ReplayReport) Measured() bool {
+	return slices.ContainsFunc(r.Functions, func(f Replayed) bool { return len(f.Samples) > 0 })
 }
 
 const replayNotice = "replay of recorded page touches by a stand-in process, no VM: compare policies by it, not with VMs"
 
-// Replay records each function, with the event that is measured and then with that
-// of the sets, and replays the former under every policy. Pages are touched, and
-// their contents verified, by a process of its own that is laid out as a VMM is.
-func Replay(ctx context.Context, c *client.Client, o ReplayOptions, progress Progress) (r ReplayReport, err error) {
-	r.Replay, r.Factor = replayNotice, o.Factor
-	first, err := describe(ctx, c, o.Subjects[0].Function)
+// Replay records each function, with the first input that is measured and then with
+// that of the sets, and replays the former under every policy. Pages are touched, and
+// their contents verified, by a process of its own that is laid out as a VMM is. What
+// was replayed until an error is returned with it.
+func Replay(ctx context.Context, c *client.Client, o ReplayOptions, progress Progress) (ReplayReport, error) {
+	b := newBench(c, Options{Subjects: o.Subjects, KeepGoing: o.KeepGoing, ReadaheadKiB: o.ReadaheadKiB}, progress)
+	b.total = o.N * len(o.Kinds) * len(o.Subjects)
+	r := ReplayReport{Replay: replayNotice, Factor: o.Factor, Functions: make([]Replayed, len(o.Subjects))}
+	err := b.replay(ctx, o, &r)
 	if err != nil {
-		return r, err
+		r.Partial = err.Error()
 	}
-	putBack, env, err := environment(ctx, c, first, o.ReadaheadKiB)
+	for i, s := range b.subjects {
+		r.Functions[i].Name, r.Functions[i].Problem = s.report.Name, s.report.Problem
+	}
+	return r, err
+}
+
+func (b *bench) replay(ctx context.Context, o ReplayOptions, r *ReplayReport) (err error) {
+	putBack, env, err := b.environment(ctx)
 	if err != nil {
-		return r, err
+		return err
 	}
-	defer putBack()
 	r.Environment = env
-	b := bench{client: c, options: Options{Subjects: o.Subjects, N: o.N, Kinds: o.Kinds}, progress: progress}
-	var all []*replay
-	for _, s := range o.Subjects {
-		one, err := b.recording(ctx, s, o)
+	noise := listen()
+	defer func() {
+		r.Environment.LoadAfter, r.Environment.Noise = load(), noise.heard()
+		err = errors.Join(err, putBack())
+	}()
+	all := make([]*replay, len(b.subjects))
+	for i, s := range b.subjects {
+		err := b.attempt(ctx, s, func() (err error) {
+			all[i], err = b.recording(ctx, s, o)
+			return err
+		})
 		if err != nil {
-			return r, fmt.Errorf("%s: %w", s.Function, err)
+			return err
 		}
-		all = append(all, one)
-		r.Functions = append(r.Functions, Replayed{Name: s.Function, Touches: len(one.touches), SetBytes: one.setBytes()})
+		if one := all[i]; one != nil {
+			r.Functions[i].Touches, r.Functions[i].SetBytes = len(one.touches), one.setBytes()
+		}
 	}
 	for round := range o.N {
-		for i, one := range all {
-			for _, k := range o.Kinds {
-				b.tell(o.Subjects[i], "replaying "+string(k))
-				s, err := one.sample(ctx, k)
-				if err != nil {
-					return r, fmt.Errorf("%s, %s: %w", o.Subjects[i].Function, k, err)
-				}
-				s.Round = round + 1
-				r.Functions[i].Samples = append(r.Functions[i].Samples, s)
-				b.done++
-			}
+		if err := b.replayRound(ctx, all, r, round+1); err != nil {
+			return err
 		}
 	}
-	return r, nil
+	return nil
+}
+
+// replayRound replays each function by each kind once.
+func (b *bench) replayRound(ctx context.Context, all []*replay, r *ReplayReport, round int) error {
+	for i, s := range b.subjects {
+		if all[i] == nil {
+			continue
+		}
+		for _, k := range all[i].options.Kinds {
+			b.tell(s.Subject, "replaying "+string(k))
+			err := b.attempt(ctx, s, func() error {
+				sample, err := all[i].sample(ctx, k)
+				if err != nil {
+					return fmt.Errorf("%s: %w", k, err)
+				}
+				sample.Round = round
+				r.Functions[i].Samples = append(r.Functions[i].Samples, sample)
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+			b.done++
+		}
+	}
+	return nil
 }
 
 // replay is one recording of one snapshot.
@@ -128,29 +186,24 @@ type replay struct {
 }
 
 // recording records s and reads what the replay of it needs.
-func (b *bench) recording(ctx context.Context, s Subject, o ReplayOptions) (*replay, error) {
-	b.tell(s, "recording what is replayed")
-	if err := b.client.EndIdle(ctx, s.Function); err != nil {
-		return nil, err
-	}
-	if err := b.record(ctx, Subject{Function: s.Function, Recorded: s.Measured}, thaw.PolicyThaw); err != nil {
+func (b *bench) recording(ctx context.Context, s *subject, o ReplayOptions) (*replay, error) {
+	if err := b.endIdle(ctx, s); err != nil {
 		return nil, err
 	}
 	d, err := describe(ctx, b.client, s.Function)
 	if err != nil {
 		return nil, err
 	}
-	r := &replay{options: o, store: snapshot.View(filepath.Dir(d.SnapshotInfo.Folder))}
-	trace, err := r.store.WorkingSet(d.SnapshotInfo.Manifest, thaw.FileWorkingSet)
+	r := &replay{options: o, store: storeOf(d)}
+	trace, err := b.trace(ctx, s, d, s.Inputs[0])
 	if err != nil {
 		return nil, err
 	}
-	if r.touches, err = touches(trace, filepath.Join(d.SnapshotInfo.Folder, thaw.FileMemory), o.Factor); err != nil {
+	if r.touches, err = touches(*trace, filepath.Join(d.SnapshotInfo.Folder, thaw.FileMemory), o.Factor); err != nil {
 		return nil, err
 	}
 	for _, p := range []thaw.Policy{thaw.PolicyThaw, thaw.PolicyFaaSnap} {
-		b.tell(s, "recording for "+string(p))
-		if err := b.record(ctx, s, p); err != nil {
+		if err := b.record(ctx, s, s.Function, s.Recorded, p); err != nil {
 			return nil, err
 		}
 	}
@@ -207,12 +260,7 @@ func (r *replay) sample(ctx context.Context, k Kind) (s ReplaySample, err error)
 	if err := p.Prepare(r.touches); err != nil {
 		return s, err
 	}
-	if k.cached() {
-		err = fill(r.description)
-	} else {
-		err = chill(r.description)
-	}
-	if err != nil {
+	if err := arrange(r.description, k); err != nil {
 		return s, err
 	}
 	return r.run(ctx, k, p, memory)

@@ -12,7 +12,7 @@ import (
 func (f Replayed) timed() Function {
 	t := Function{Name: f.Name}
 	for _, s := range f.Samples {
-		t.Samples = append(t.Samples, Sample{Kind: s.Kind, Round: s.Round, Invocation: thaw.Invocation{DurationMS: s.TotalMS}})
+		t.Samples = append(t.Samples, Sample{Coordinates: Coordinates{Kind: s.Kind}, Round: s.Round, Invocation: thaw.Invocation{DurationMS: s.TotalMS}})
 	}
 	return t
 }
@@ -58,11 +58,15 @@ func replayPairs() [][2]Kind {
 
 // WriteText writes a report for people.
 func (r ReplayReport) WriteText(w io.Writer) error {
-	e := r.Environment
 	fmt.Fprintf(w, "%s\n", r.Replay)
-	fmt.Fprintf(w, "machine  %d x %s, Linux %s, load %s\n", e.Cores, e.CPU, e.Kernel, e.LoadBefore)
+	r.Environment.writeText(w)
 	fmt.Fprintf(w, "pace     recorded time between touches divided by %.3g\n", r.Factor)
-	fmt.Fprintf(w, "disk     %s; readahead %d KiB (%d before); every replay from it found the page cache empty (mincore)\n", e.Disk, e.ReadaheadDuring, e.ReadaheadBefore)
+	if r.Partial != "" {
+		fmt.Fprintf(w, "beware   the run is partial: %s\n", r.Partial)
+	}
+	for _, p := range r.Problems() {
+		fmt.Fprintf(w, "beware   not replayed to the end: %s\n", p)
+	}
 	for _, f := range r.Functions {
 		if err := r.writeFunction(w, f); err != nil {
 			return err

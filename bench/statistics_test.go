@@ -89,7 +89,7 @@ const (
 
 // sample is an invocation of a function that took total milliseconds.
 func sample(round int, k bench.Kind, total float64, trapped int64, phases map[string]float64) bench.Sample {
-	s := bench.Sample{Kind: k, Round: round, WallMS: total + 1.5}
+	s := bench.Sample{Coordinates: bench.Coordinates{Kind: k, Clones: 1, Snapshots: bench.SameSnapshot, MemoryMiB: 256}, Round: round, WallMS: total + 1.5}
 	s.ID, s.Function, s.Start, s.DurationMS, s.PhasesMS = "id", "hello", k.Start(), total, phases
 	s.Faults = thaw.Faults{Trapped: trapped, Major: trapped / 10, Minor: 2000}
 	s.BytesRead = int64(total * 20_000)
@@ -109,6 +109,8 @@ func report() bench.Report {
 			Time: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Kernel: "6.1.0-40-amd64", CPU: "Some CPU @ 2.40GHz", Cores: 2,
 			Accelerator: "KVM: the guest kernel boots in 600 ms", VMM: "qemu 7.2.22 (Debian 1:7.2+dfsg-7)", Version: "v1",
 			ReadaheadBefore: 8192, ReadaheadDuring: 128, LoadBefore: "0.10 0.20 0.30 1/99 1234",
+			LoadAfter: "0.20 0.20 0.30 1/99 1234", DiskModel: "virtio_blk, vda", Disk: bench.Disk{SequentialMBps: 900, Random4KiBUS: 110},
+			Noise: bench.Noise{Steal: 0.002, CPUPressure: 0.25, IOPressure: 0.125},
 		},
 	}
 }

@@ -15,11 +15,13 @@ import (
 )
 
 type benchFlags struct {
-	n, readahead, clones int
-	policies             []string
-	all                  bool
-	recorded, measured   string
-	goFile               string
+	n, readahead       int
+	clones             []int
+	different          bool
+	policies           []string
+	all                bool
+	recorded, measured string
+	goFile             string
 }
 
 func newBenchCommand(a *app) *cobra.Command {
@@ -37,11 +39,19 @@ from the disk can be faster. The working sets are recorded first, with the event
 --record, in place of those there were. The disk's readahead is set to --readahead
 KiB meanwhile and put back afterwards. Runs as root on the daemon's machine. With
 -o json every sample is printed; --go writes them in the Go benchmark format, for
-benchstat.`,
+benchstat. What was measured until an interrupt or an error is written, too, and
+says that it is partial.
+
+--clones measures starts at the same time, for each number in turn, of the same
+snapshot; with --different also of different ones: the functions named after the
+first are then copies of it, deployed from the same code under other names, at
+least as many as start at the same time. The daemon must allow that many VMs
+(thaw serve --max-instances, --max-per-function).`,
 		Example: `  thaw bench hello -n 10
   thaw bench hello --policies reap,thaw+pool --record '{"name": "Ada"}' -d '{"name": "Grace"}'
   thaw bench hello --all -n 30 --go hello.txt
-  thaw bench hello --clones 16 --policies reap,thaw`,
+  thaw bench hello --clones 1,4,16 --policies reap,thaw
+  thaw bench hello hello-1 hello-2 hello-3 --clones 1,2,4 --different`,
 		Args:              someNames,
 		ValidArgsFunction: a.completeNames,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -54,7 +64,8 @@ benchstat.`,
 	flags.StringVar(&f.recorded, "record", "", "event that the working sets are recorded with, as `JSON` (default that of -d)")
 	flags.StringSliceVar(&f.policies, "policies", nil, "`policies` to compare, each of them with +pool only with a VMM that was waiting (default vanilla,reap,faasnap,thaw,cached)")
 	flags.BoolVar(&f.all, "all", false, "compare every policy there is")
-	flags.IntVar(&f.clones, "clones", 1, "how many invocations start at the same time")
+	flags.IntSliceVar(&f.clones, "clones", []int{1}, "how many invocations start at the same time, as `numbers`")
+	flags.BoolVar(&f.different, "different", false, "also start different snapshots at the same time: of the first function and of its copies, the others")
 	flags.IntVar(&f.readahead, "readahead", 128, "the disk's readahead meanwhile in `KiB`, 0 leaves it")
 	flags.StringVar(&f.goFile, "go", "", "`file` for the samples in the Go benchmark format")
 	cmd.MarkFlagsMutuallyExclusive("policies", "all")
@@ -86,33 +97,59 @@ func (f benchFlags) options(names []string) (o bench.Options, err error) {
 	if o.Kinds, err = f.kinds(); err != nil {
 		return o, err
 	}
-	measured, err := checkEvent("-d", []byte(f.measured))
+	recorded, measured, err := f.inputs()
 	if err != nil {
 		return o, err
 	}
-	recorded := measured
-	if f.recorded != "" {
-		if recorded, err = checkEvent("--record", []byte(f.recorded)); err != nil {
-			return o, err
-		}
+	if f.different {
+		o.Subjects = []bench.Subject{{Function: names[0], Copies: names[1:], Recorded: recorded, Inputs: []bench.Input{measured}}}
+		return o, f.checkCopies(names)
 	}
 	for _, name := range names {
-		o.Subjects = append(o.Subjects, bench.Subject{Function: name, Recorded: recorded, Measured: measured})
+		o.Subjects = append(o.Subjects, bench.Subject{Function: name, Recorded: recorded, Inputs: []bench.Input{measured}})
 	}
 	return o, nil
+}
+
+// inputs are the event that is recorded and the one that is measured.
+func (f benchFlags) inputs() (recorded, measured bench.Input, err error) {
+	if measured.Event, err = checkEvent("-d", []byte(f.measured)); err != nil || f.recorded == "" {
+		return measured, measured, err
+	}
+	recorded.Name = "recorded"
+	recorded.Event, err = checkEvent("--record", []byte(f.recorded))
+	return recorded, measured, err
+}
+
+func (f benchFlags) checkCopies(names []string) error {
+	if most := slices.Max(f.clones); len(names) < most || most < 2 {
+		return thaw.Errorf(thaw.CodeInvalid, "--different starts up to %d functions at the same time, and %d are named: choose --clones of 2 or more, and name the function and that many copies less one", most, len(names))
+	}
+	return nil
 }
 
 func (f benchFlags) check() error {
 	switch {
 	case f.n < 1 || f.n > 10_000:
 		return thaw.Errorf(thaw.CodeInvalid, "-n %d is out of range: choose 1 to 10000", f.n)
-	case f.clones < 1 || f.clones > 256:
-		return thaw.Errorf(thaw.CodeInvalid, "--clones %d is out of range: choose 1 to 256", f.clones)
 	case f.readahead < 0:
 		return thaw.Errorf(thaw.CodeInvalid, "--readahead %d is negative", f.readahead)
+	case len(f.clones) == 0:
+		return thaw.Errorf(thaw.CodeInvalid, "--clones names no number")
+	}
+	for i, n := range f.clones {
+		if n < 1 || n > maxClones {
+			return thaw.Errorf(thaw.CodeInvalid, "--clones %d is out of range: choose 1 to %d", n, maxClones)
+		}
+		if slices.Contains(f.clones[:i], n) {
+			return thaw.Errorf(thaw.CodeInvalid, "--clones names %d twice", n)
+		}
 	}
 	return checkFolder(f.goFile)
 }
+
+// maxClones is more than any machine of today starts at the same time.
+const maxClones = 256
 
 // kinds are what is compared. Policies that are named are taken with the pool
 // and without, unless their names say that.
@@ -143,13 +180,14 @@ func checkFolder(file string) error {
 	if file == "" {
 		return nil
 	}
-	if info, err := os.Stat(filepath.Dir(file)); err != nil || !info.IsDir() {
+	dir := filepath.Dir(file)
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
 		return thaw.Errorf(thaw.CodeInvalid, "cannot write %s: its folder does not exist", file)
 	}
 	if info, err := os.Stat(file); err == nil && info.IsDir() {
 		return thaw.Errorf(thaw.CodeInvalid, "cannot write %s: it is a folder", file)
 	}
-	probe, err := os.CreateTemp(filepath.Dir(file), ".thaw-probe-*") // files are written aside
+	probe, err := os.CreateTemp(dir, ".thaw-*") // files are written aside
 	if err != nil {
 		return thaw.Errorf(thaw.CodeInvalid, "cannot write %s: %w", file, err)
 	}
@@ -169,11 +207,16 @@ func (a *app) bench(cmd *cobra.Command, names []string, f benchFlags) error {
 	meter := a.meter()
 	report, err := bench.Run(cmd.Context(), c, o, meter.show)
 	meter.close()
-	if err != nil {
+	if !report.Measured() {
 		return err
 	}
-	if f.goFile != "" {
-		if err := writeAside(f.goFile, report.WriteGo); err != nil {
+	return errors.Join(err, a.writeReport(report, f.goFile))
+}
+
+// writeReport writes what was measured, be it partial.
+func (a *app) writeReport(report bench.Report, goFile string) error {
+	if goFile != "" {
+		if err := writeAside(goFile, report.WriteGo); err != nil {
 			return err
 		}
 	}

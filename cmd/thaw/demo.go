@@ -89,10 +89,10 @@ func (a *app) demoDeploy(ctx context.Context, c *client.Client, dir string, s th
 func (a *app) demoStarts(ctx context.Context, c *client.Client, n int) error {
 	fmt.Fprintln(a.stderr, "invoking it: boot, cold by each policy, with a VMM waiting, warm")
 	meter := a.meter()
-	event := []byte(`{"name": "thaw"}`)
+	event := bench.Input{Event: []byte(`{"name": "thaw"}`)}
 	report, err := bench.Run(ctx, c, bench.Options{
-		Subjects: []bench.Subject{{Function: demoName, Recorded: event, Measured: event}},
-		N:        n, ReadaheadKiB: 128, Kinds: demoKinds(),
+		Subjects: []bench.Subject{{Function: demoName, Recorded: event, Inputs: []bench.Input{event}}},
+		N:        n, Clones: []int{1}, ReadaheadKiB: 128, Kinds: demoKinds(),
 	}, meter.show)
 	meter.close()
 	if err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 
@@ -47,7 +48,7 @@ thaw bench. Runs as root on the daemon's machine.`,
 }
 
 func (f replayFlags) options(names []string) (o bench.ReplayOptions, err error) {
-	f.clones, f.all = 1, f.policies == nil
+	f.clones, f.all = []int{1}, f.policies == nil
 	same, err := f.benchFlags.options(names)
 	if err != nil {
 		return o, err
@@ -82,13 +83,13 @@ func (a *app) replay(cmd *cobra.Command, names []string, f replayFlags) error {
 	meter := a.meter()
 	report, err := bench.Replay(cmd.Context(), c, o, meter.show)
 	meter.close()
-	if err != nil {
+	if !report.Measured() {
 		return err
 	}
 	if a.format == formatJSON {
-		return writeJSON(a.stdout, report)
+		return errors.Join(err, writeJSON(a.stdout, report))
 	}
-	return written(report.WriteText(a.stdout))
+	return errors.Join(err, written(report.WriteText(a.stdout)))
 }
 
 const standInName = "stand-in"
