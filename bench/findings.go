@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"maps"
 	"math/rand/v2"
 	"slices"
 
@@ -28,6 +29,9 @@ type Findings struct {
 	LayoutMS float64 `json:"layout_ms"`
 	// WarmOverheadMS is the median of Overhead over the warm invocations.
 	WarmOverheadMS float64 `json:"warm_overhead_ms"`
+	// RecordOverhead is what the invocation that recorded the trace took longer than
+	// vanilla in the median, as a share of that; 0 where either was not measured.
+	RecordOverhead float64 `json:"record_overhead,omitempty"`
 }
 
 // Found is a report with what follows from its samples.
@@ -78,6 +82,7 @@ func (f Function) Findings() Findings {
 	if f.WorkingSetPages > 0 {
 		found.FaultsLeft = f.Median(reap, FaultsLeft) / float64(f.WorkingSetPages)
 	}
+	found.RecordOverhead = f.recordOverhead()
 	for _, p := range pairs() {
 		if r, ok := f.Compare(p[0], p[1]); ok {
 			found.Ratios = append(found.Ratios, r)
@@ -86,30 +91,48 @@ func (f Function) Findings() Findings {
 	return found
 }
 
-// Compare compares the totals of two kinds; false when one was not measured.
+func (f Function) recordOverhead() float64 {
+	vanilla := f.Median(Of(thaw.PolicyVanilla, false), Total)
+	i := slices.IndexFunc(f.Recordings, func(r Recording) bool { return r.Policy == thaw.PolicyThaw })
+	if i < 0 || vanilla == 0 {
+		return 0
+	}
+	return f.Recordings[i].InvocationMS/vanilla - 1
+}
+
+// Compare compares the totals of two kinds over the rounds in which both were
+// measured; false when there is none.
 func (f Function) Compare(of, over Kind) (Ratio, bool) {
-	a, b := f.byRound(of), f.byRound(over)
-	n := min(len(a), len(b))
-	if n == 0 {
+	a, b := f.paired(of, over)
+	if len(a) == 0 {
 		return Ratio{}, false
 	}
-	low, high := bootstrap(a[:n], b[:n])
+	low, high := bootstrap(a, b)
 	return Ratio{Of: of, Over: over, Ratio: SpreadOf(a).Median / SpreadOf(b).Median, Low: low, High: high}, true
 }
 
+// paired are the medians of two kinds in each round that has both.
+func (f Function) paired(of, over Kind) (a, b []float64) {
+	x, y := f.byRound(of), f.byRound(over)
+	for _, round := range slices.Sorted(maps.Keys(x)) {
+		if other, ok := y[round]; ok {
+			a, b = append(a, x[round]), append(b, other)
+		}
+	}
+	return a, b
+}
+
 // byRound are the medians of the totals of kind k, by round.
-func (f Function) byRound(k Kind) []float64 {
+func (f Function) byRound(k Kind) map[int]float64 {
 	rounds := map[int][]float64{}
 	for _, s := range f.Samples {
 		if s.Kind == k {
 			rounds[s.Round] = append(rounds[s.Round], Total(s))
 		}
 	}
-	var medians []float64
-	for round := 1; len(medians) < len(rounds); round++ {
-		if values, ok := rounds[round]; ok {
-			medians = append(medians, SpreadOf(values).Median)
-		}
+	medians := map[int]float64{}
+	for round, values := range rounds {
+		medians[round] = SpreadOf(values).Median
 	}
 	return medians
 }
@@ -138,12 +161,11 @@ func bootstrap(a, b []float64) (low, high float64) {
 // OverFloor is the median of what kind k takes longer than the floor in the same
 // round, in milliseconds; false when one was not measured.
 func (f Function) OverFloor(k Kind) (float64, bool) {
-	a, b := f.byRound(k), f.byRound(KindFloor)
-	n := min(len(a), len(b))
-	if n == 0 {
+	a, b := f.paired(k, KindFloor)
+	if len(a) == 0 {
 		return 0, false
 	}
-	over := make([]float64, n)
+	over := make([]float64, len(a))
 	for i := range over {
 		over[i] = a[i] - b[i]
 	}

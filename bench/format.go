@@ -144,6 +144,9 @@ func (f Function) writeFindings(w io.Writer) error {
 	if reap := Of(thaw.PolicyReap, false); len(f.Values(reap, Total)) > 0 {
 		fmt.Fprintf(w, "\nreap leaves %.1f %% of the %d recorded faults.", 100*found.FaultsLeft, f.WorkingSetPages)
 	}
+	if found.RecordOverhead != 0 {
+		fmt.Fprintf(w, "\nThe invocation that recorded took %+.0f %% compared with vanilla.", 100*found.RecordOverhead)
+	}
 	_, err := fmt.Fprintf(w, "\nRemote control of guest memory costs %.2f ms; a warm invocation costs %.2f ms on top of the agent's own round trip.\n", found.LayoutMS, found.WarmOverheadMS)
 	return err
 }

@@ -2,7 +2,9 @@ package bench
 
 import (
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -131,8 +133,9 @@ func (r Report) spreadWarnings() (wide []string) {
 		for _, cell := range f.Cells() {
 			in := f.In(cell)
 			for _, k := range in.Kinds() {
-				s, n := SpreadOf(in.Values(k, Total)), in.rounds(k)
-				if n < fewSamples {
+				rounds := in.byRound(k) // clones differ for a reason
+				s := SpreadOf(slices.Collect(maps.Values(rounds)))
+				if len(rounds) < fewSamples {
 					few++
 				}
 				if s.Median > 0 && s.Q3-s.Q1 > wideSpread*s.Median {
@@ -149,9 +152,6 @@ func (r Report) spreadWarnings() (wide []string) {
 	}
 	return wide
 }
-
-// rounds counts those that kind k was measured in.
-func (f Function) rounds(k Kind) int { return len(f.byRound(k)) }
 
 // Title names a function and a cell of it for people.
 func (f Function) Title(cell Coordinates) string {

@@ -72,7 +72,7 @@ func (b *bench) learn(ctx context.Context, s *subject, name string, look bool) (
 			return d, err
 		}
 	}
-	if err := b.record(ctx, s, name, s.Recorded, thaw.PolicyFaaSnap); err != nil {
+	if err := b.record(ctx, s, d, s.Recorded, thaw.PolicyFaaSnap); err != nil {
 		return d, err
 	}
 	return describe(ctx, b.client, name) // with the sets that are there now
@@ -80,7 +80,7 @@ func (b *bench) learn(ctx context.Context, s *subject, name string, look bool) (
 
 // trace records the first touches of an input and reads them.
 func (b *bench) trace(ctx context.Context, s *subject, d thaw.Description, in Input) (*workingset.Set, error) {
-	if err := b.record(ctx, s, d.Function, in, thaw.PolicyThaw); err != nil {
+	if err := b.record(ctx, s, d, in, thaw.PolicyThaw); err != nil {
 		return nil, err
 	}
 	set, err := storeOf(d).WorkingSet(d.SnapshotInfo.Manifest, thaw.FileWorkingSet)
@@ -120,17 +120,21 @@ func describe(ctx context.Context, c *client.Client, name string) (thaw.Descript
 	return d, err
 }
 
-// record has the set that policy learns recorded in place of any before.
-func (b *bench) record(ctx context.Context, s *subject, name string, in Input, policy thaw.Policy) error {
+// record has the set that policy learns recorded in place of any before, by a start
+// from the disk, as the first start of a snapshot is.
+func (b *bench) record(ctx context.Context, s *subject, d thaw.Description, in Input, policy thaw.Policy) error {
 	b.tell(s.Subject, "recording for "+string(policy))
-	reply, err := b.client.InvokeRecorded(ctx, thaw.InvokeRequest{Function: name, Payload: in.Event, Policy: policy, Record: true, Discard: true})
+	if err := chill(d); err != nil {
+		return err
+	}
+	reply, err := b.client.InvokeRecorded(ctx, thaw.InvokeRequest{Function: d.Function, Payload: in.Event, Policy: policy, Record: true, Discard: true})
 	if err := in.failed(reply, err); err != nil {
 		return err
 	}
 	if reply.PagesRecorded == 0 {
-		return thaw.Errorf(thaw.CodeConflict, "no working set of function %s was recorded for %s: see the daemon's log", name, policy)
+		return thaw.Errorf(thaw.CodeConflict, "no working set of function %s was recorded for %s: see the daemon's log", d.Function, policy)
 	}
-	if name == s.Function {
+	if d.Function == s.Function {
 		s.report.Recordings = append(s.report.Recordings, recordingOf(in, policy, reply.Invocation))
 	}
 	return nil

@@ -203,7 +203,7 @@ func (b *bench) recording(ctx context.Context, s *subject, o ReplayOptions) (*re
 		return nil, err
 	}
 	for _, p := range []thaw.Policy{thaw.PolicyThaw, thaw.PolicyFaaSnap} {
-		if err := b.record(ctx, s, s.Function, s.Recorded, p); err != nil {
+		if err := b.record(ctx, s, d, s.Recorded, p); err != nil {
 			return nil, err
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"thaw"
 )
@@ -19,10 +20,14 @@ func (f Function) writeMemory(w io.Writer) {
 		}
 	}
 	for _, r := range f.Recordings {
-		fmt.Fprintf(w, "learning by %s%s: reply after %.1f ms, published %.1f ms later, %d pages\n", r.Policy, of(r.Input), r.InvocationMS, r.PublishMS, r.Pages)
+		fmt.Fprintf(w, "learning %s%s: reply after %.1f ms, published %.1f ms later, %d pages\n", r.Policy, of(r.Input), r.InvocationMS, r.PublishMS, r.Pages)
 	}
+	var files []string
 	for _, file := range f.Files {
-		fmt.Fprintf(w, "file     %-20s %9.2f MiB on disk\n", file.Name, float64(file.DiskBytes)/(1<<20))
+		files = append(files, fmt.Sprintf("%s %.2f", file.Name, float64(file.DiskBytes)/(1<<20)))
+	}
+	if len(files) > 0 {
+		fmt.Fprintf(w, "on disk  MiB: %s\n", strings.Join(files, ", "))
 	}
 }
 

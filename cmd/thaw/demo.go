@@ -1,16 +1,9 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
-	"os/exec"
-	"strings"
-	"syscall"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -54,22 +47,11 @@ func (a *app) demo(ctx context.Context, dir string, f demoFlags) (err error) {
 	if err := checkCode(dir, settings); err != nil {
 		return err
 	}
-	state, err := os.MkdirTemp("", "thaw-demo-")
-	if err != nil {
-		return written(err)
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(state)) }()
-	fmt.Fprintln(a.stderr, "starting a daemon with a state folder of its own")
-	addr, stop, err := a.startDaemon(ctx, state, f.images)
+	c, stop, err := a.ownDaemon(ctx, "", "--images", f.images)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, stop()) }()
-	c, err := client.New(addr)
-	if err != nil {
-		return err
-	}
-	defer c.Close()
 	fmt.Fprintf(a.stderr, "deploying %s\n", dir)
 	if err := a.demoDeploy(ctx, c, dir, settings); err != nil {
 		return err
@@ -130,64 +112,3 @@ VMM that was waiting and one read that serves all clones. Warm, it takes %.1f ms
 		total(k[2]), f.WorkingSetPages, f.Median(k[2], bench.FaultsLeft),
 		total(k[3]), total(k[4]), total(k[5]))
 }
-
-// startDaemon runs this program as a daemon and waits until it serves. stop
-// ends it and waits for that.
-func (a *app) startDaemon(ctx context.Context, state, images string) (addr string, stop func() error, err error) {
-	self, err := os.Executable()
-	if err != nil {
-		return "", nil, thaw.Errorf(thaw.CodeUnavailable, "find this program: %w", err)
-	}
-	cmd := exec.Command(self, "serve", "--listen", "127.0.0.1:0", "--state", state, "--images", images)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a Ctrl-C is ours to pass on
-	log := &tail{out: a.stderr}
-	cmd.Stderr = log
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return "", nil, thaw.Errorf(thaw.CodeUnavailable, "start a daemon: %w", err)
-	}
-	if err := cmd.Start(); err != nil {
-		return "", nil, thaw.Errorf(thaw.CodeUnavailable, "start a daemon: %w", err)
-	}
-	stop = func() error { return stopDaemon(cmd) }
-	unwatch := context.AfterFunc(ctx, func() { _ = cmd.Process.Signal(syscall.SIGTERM) })
-	line, err := bufio.NewReader(out).ReadString('\n')
-	unwatch()
-	_, rest, found := strings.Cut(line, "http://")
-	if err != nil || !found {
-		_ = stop()
-		return "", nil, thaw.Errorf(thaw.CodeUnavailable, "the daemon did not start: %s", log.last())
-	}
-	addr, _, _ = strings.Cut(rest, ";")
-	return addr, stop, nil
-}
-
-// stopDaemon lets the daemon end its VMs, and insists if it takes too long.
-func stopDaemon(cmd *exec.Cmd) error {
-	_ = cmd.Process.Signal(syscall.SIGTERM)
-	insist := time.AfterFunc(drainTime+closeTime, func() { _ = cmd.Process.Kill() })
-	defer insist.Stop()
-	if err := cmd.Wait(); err != nil {
-		return thaw.Errorf(thaw.CodeInternal, "the daemon did not end well: %w", err)
-	}
-	return nil
-}
-
-// tail passes on what a daemon says while it prepares, in short, and keeps its
-// last line.
-type tail struct {
-	out  io.Writer
-	line string
-}
-
-func (t *tail) Write(b []byte) (int, error) {
-	for line := range strings.Lines(string(b)) {
-		t.line = strings.TrimSpace(line)
-		if _, msg, ok := strings.Cut(t.line, "msg="); ok && strings.Contains(t.line, "level=INFO") && !strings.Contains(t.line, "path=") {
-			fmt.Fprintln(t.out, "  "+oneLine(msg))
-		}
-	}
-	return len(b), nil
-}
-
-func (t *tail) last() string { return strings.TrimPrefix(t.line, "thaw: ") }
