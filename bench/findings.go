@@ -92,6 +92,9 @@ func (f Function) Findings() Findings {
 }
 
 func (f Function) recordOverhead() float64 {
+	if slices.ContainsFunc(f.Samples, func(s Sample) bool { return s.Clones > 1 }) {
+		return 0 // it was recorded alone
+	}
 	vanilla := f.Median(Of(thaw.PolicyVanilla, false), Total)
 	i := slices.IndexFunc(f.Recordings, func(r Recording) bool { return r.Policy == thaw.PolicyThaw })
 	if i < 0 || vanilla == 0 {
