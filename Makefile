@@ -9,7 +9,7 @@ export THAW_TEST_CACHE ?= $(CACHE)/test
 AGENT   := image/embedded/thaw-agent
 LDFLAGS := -s -w
 
-.PHONY: all build demo test lint fuzz bench deps clean
+.PHONY: all build demo bench bench-full test lint fuzz bench deps clean
 
 all: build
 
@@ -21,6 +21,17 @@ build:
 ## demo: deploy a function and start it in every way there is
 demo: deps build
 	bin/thaw demo --images '$(CACHE)/images' examples/hello
+
+## bench: the papers' workloads, a few, in about ten minutes; the reports are in bench-report
+BENCH = bin/thaw bench suite --own --images '$(CACHE)/images' --scratch '$(CACHE)' --out bench-report
+bench: deps build
+	mkdir -p '$(CACHE)'
+	$(BENCH) --short $(BENCHFLAGS)
+
+## bench-full: all of them, with enough samples to tell
+bench-full: deps build
+	mkdir -p '$(CACHE)'
+	$(BENCH) $(BENCHFLAGS)
 
 ## test: every test, real VMs included
 test: deps build

@@ -116,7 +116,7 @@ func (b *bench) run(ctx context.Context) (err error) {
 	b.report.Environment = env
 	noise := listen()
 	defer func() {
-		b.report.Environment.LoadAfter, b.report.Environment.Noise = load(), noise.heard()
+		b.report.Environment.LoadAfter, b.report.Environment.Noise = Load(), noise.heard()
 		err = errors.Join(err, putBack())
 	}()
 	for _, s := range b.subjects {

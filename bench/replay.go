@@ -127,7 +127,7 @@ func (b *bench) replay(ctx context.Context, o ReplayOptions, r *ReplayReport) (e
 	r.Environment = env
 	noise := listen()
 	defer func() {
-		r.Environment.LoadAfter, r.Environment.Noise = load(), noise.heard()
+		r.Environment.LoadAfter, r.Environment.Noise = Load(), noise.heard()
 		err = errors.Join(err, putBack())
 	}()
 	all := make([]*replay, len(b.subjects))
