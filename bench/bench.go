@@ -135,9 +135,9 @@ func (b *bench) run(ctx context.Context) (err error) {
 // environment describes the machine by the first function that can be measured.
 func (b *bench) environment(ctx context.Context) (putBack func() error, e Environment, err error) {
 	for _, s := range b.subjects {
-		d, failed := describe(ctx, b.client, s.Function)
+		d, failed := Describe(ctx, b.client, s.Function)
 		if failed == nil {
-			return environment(ctx, b.client, d, b.options.ReadaheadKiB)
+			return Environ(ctx, b.client, d, b.options.ReadaheadKiB)
 		}
 		if err = errors.Join(err, failed); !b.options.KeepGoing {
 			break

@@ -13,8 +13,12 @@ import (
 
 // chill drops every file of the function from the page cache and verifies that
 // nothing is left of any.
-func chill(d thaw.Description) error {
-	for _, name := range artifacts(d) {
+func chill(d thaw.Description) error { return Chill(Artifacts(d)) }
+
+// Chill drops the files with these names from the page cache and verifies that
+// nothing is left of any (mincore).
+func Chill(names []string) error {
+	for _, name := range names {
 		if err := chillFile(name); err != nil {
 			return err
 		}
@@ -25,7 +29,7 @@ func chill(d thaw.Description) error {
 // fill reads every file of the function into the page cache and verifies that all
 // of each is there.
 func fill(d thaw.Description) error {
-	for _, name := range artifacts(d) {
+	for _, name := range Artifacts(d) {
 		if err := fillFile(name); err != nil {
 			return err
 		}
@@ -33,8 +37,8 @@ func fill(d thaw.Description) error {
 	return nil
 }
 
-// artifacts are all files that a start may read.
-func artifacts(d thaw.Description) []string {
+// Artifacts are all files that a start may read.
+func Artifacts(d thaw.Description) []string {
 	names := append([]string(nil), d.Disks...)
 	for _, f := range d.SnapshotInfo.Files {
 		names = append(names, filepath.Join(d.SnapshotInfo.Folder, f.Name))

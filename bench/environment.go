@@ -15,8 +15,9 @@ import (
 	"thaw/pagecache"
 )
 
-// environment describes the machine and sets the readahead; putBack undoes that.
-func environment(ctx context.Context, c *client.Client, d thaw.Description, readaheadKiB int) (putBack func() error, e Environment, err error) {
+// Environ describes the machine and sets the readahead of the disk that the
+// snapshot of d is on, unless readaheadKiB is 0; putBack undoes that.
+func Environ(ctx context.Context, c *client.Client, d thaw.Description, readaheadKiB int) (putBack func() error, e Environment, err error) {
 	info, err := c.Info(ctx)
 	if err != nil {
 		return nil, e, err

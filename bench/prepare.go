@@ -54,7 +54,7 @@ func (s *subject) checkCopies() error {
 // learn has the sets of the function called name recorded, looks at what it
 // touches if asked to, and describes it.
 func (b *bench) learn(ctx context.Context, s *subject, name string, look bool) (d thaw.Description, err error) {
-	if d, err = describe(ctx, b.client, name); err != nil {
+	if d, err = Describe(ctx, b.client, name); err != nil {
 		return d, err
 	}
 	var measured *workingset.Set
@@ -75,7 +75,7 @@ func (b *bench) learn(ctx context.Context, s *subject, name string, look bool) (
 	if err := b.record(ctx, s, d, s.Recorded, thaw.PolicyFaaSnap); err != nil {
 		return d, err
 	}
-	return describe(ctx, b.client, name) // with the sets that are there now
+	return Describe(ctx, b.client, name) // with the sets that are there now
 }
 
 // trace records the first touches of an input and reads them.
@@ -111,8 +111,8 @@ func (s *subject) analyse(d thaw.Description, recorded, measured *workingset.Set
 	return nil
 }
 
-// describe describes a function that has a snapshot.
-func describe(ctx context.Context, c *client.Client, name string) (thaw.Description, error) {
+// Describe describes a function that has a snapshot.
+func Describe(ctx context.Context, c *client.Client, name string) (thaw.Description, error) {
 	d, err := c.Describe(ctx, name)
 	if err == nil && d.SnapshotInfo == nil {
 		err = thaw.Errorf(thaw.CodeConflict, "function %s has no snapshot to restore: %s", name, d.Problem)
@@ -127,17 +127,26 @@ func (b *bench) record(ctx context.Context, s *subject, d thaw.Description, in I
 	if err := chill(d); err != nil {
 		return err
 	}
-	reply, err := b.client.InvokeRecorded(ctx, thaw.InvokeRequest{Function: d.Function, Payload: in.Event, Policy: policy, Record: true, Discard: true})
-	if err := in.failed(reply, err); err != nil {
+	reply, err := Record(ctx, b.client, d.Function, in, policy)
+	if err != nil {
 		return err
-	}
-	if reply.PagesRecorded == 0 {
-		return thaw.Errorf(thaw.CodeConflict, "no working set of function %s was recorded for %s: see the daemon's log", d.Function, policy)
 	}
 	if d.Function == s.Function {
 		s.report.Recordings = append(s.report.Recordings, recordingOf(in, policy, reply.Invocation))
 	}
 	return nil
+}
+
+// Record has the set that policy learns recorded in place of any before.
+func Record(ctx context.Context, c *client.Client, function string, in Input, policy thaw.Policy) (thaw.Reply, error) {
+	reply, err := c.InvokeRecorded(ctx, thaw.InvokeRequest{Function: function, Payload: in.Event, Policy: policy, Record: true, Discard: true})
+	if err := in.failed(reply, err); err != nil {
+		return reply, err
+	}
+	if reply.PagesRecorded == 0 {
+		return reply, thaw.Errorf(thaw.CodeConflict, "no working set of function %s was recorded for %s: see the daemon's log", function, policy)
+	}
+	return reply, nil
 }
 
 // recordingOf splits the time of a recording at the function's reply.
@@ -175,15 +184,15 @@ func (b *bench) warmUp(ctx context.Context, s *subject, at Coordinates) error {
 	return work.Wait()
 }
 
-// settle waits until no VMM is being started to wait for a restore, which would
-// be measured along, and for those kinds that need one, that one waits.
-func (b *bench) settle(ctx context.Context, k Kind) error {
+// Settle waits until no VMM is being started to wait for a restore, which would
+// be measured along, and, when pool says so, that one waits.
+func Settle(ctx context.Context, c *client.Client, pool bool) error {
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); {
-		info, err := b.client.Info(ctx)
+		info, err := c.Info(ctx)
 		if err != nil {
 			return err
 		}
-		if info.PrestartedFull && (info.Prestarted > 0 || !k.Pool()) {
+		if info.PrestartedFull && (info.Prestarted > 0 || !pool) {
 			return nil
 		}
 		select {

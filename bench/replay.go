@@ -190,7 +190,7 @@ func (b *bench) recording(ctx context.Context, s *subject, o ReplayOptions) (*re
 	if err := b.endIdle(ctx, s); err != nil {
 		return nil, err
 	}
-	d, err := describe(ctx, b.client, s.Function)
+	d, err := Describe(ctx, b.client, s.Function)
 	if err != nil {
 		return nil, err
 	}
@@ -207,7 +207,7 @@ func (b *bench) recording(ctx context.Context, s *subject, o ReplayOptions) (*re
 			return nil, err
 		}
 	}
-	r.description, err = describe(ctx, b.client, s.Function) // with the sets that are there now
+	r.description, err = Describe(ctx, b.client, s.Function) // with the sets that are there now
 	return r, err
 }
 

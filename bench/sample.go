@@ -39,7 +39,7 @@ func (b *bench) setUp(ctx context.Context, s *subject, at Coordinates) error {
 			return err
 		}
 	}
-	if err := b.settle(ctx, at.Kind); err != nil {
+	if err := Settle(ctx, b.client, at.Kind.Pool()); err != nil {
 		return err
 	}
 	for i := range s.descriptions {

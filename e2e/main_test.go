@@ -81,7 +81,10 @@ func open(t testing.TB, state string, change func(*daemon.Config)) *site {
 	server := httptest.NewServer(gateway.New(gateway.Config{
 		Invoker: s.daemon, Deployer: s.daemon, Catalog: s.daemon, Snapshots: s.daemon, Verifier: s.daemon, Monitor: s.daemon,
 		Logger: slog.New(slog.DiscardHandler), // what matters is in the replies
-		Info:   func() api.Info { return api.Info{Accelerator: s.daemon.Accelerator()} },
+		Info: func() api.Info {
+			waiting, full := s.daemon.Prestarted()
+			return api.Info{Version: "under test", Accelerator: s.daemon.Accelerator(), Prestarted: waiting, PrestartedFull: full}
+		},
 	}))
 	s.url = server.URL
 	if s.Client, err = client.New(strings.TrimPrefix(server.URL, "http://")); err != nil {

@@ -208,7 +208,12 @@ var keyRule = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
 // Files returns where the images with the given keys are, or a
 // [thaw.CodeUnavailable] error that names the first one that is gone.
-func (s *Store) Files(im thaw.Images) (Files, error) {
+func (s *Store) Files(im thaw.Images) (Files, error) { return Locate(s.dir, im) }
+
+// Locate is [Store.Files] of the store in dir, which may be in use by another
+// process.
+func Locate(dir string, im thaw.Images) (Files, error) {
+	s := &Store{dir: dir}
 	f := Files{
 		Kernel:    filepath.Join(s.path(kindKernel, im.Kernel), vmlinuxName),
 		Initramfs: s.path(kindInitramfs, im.Initramfs),

@@ -30,17 +30,21 @@ type Process struct {
 	pidfd int // -1 after Kill
 }
 
-// StartProcess starts cmd with its output going to a console. cmd.SysProcAttr
-// may be set; the fields that tie the process to us are filled in.
+// StartProcess starts cmd with its output going to a console, unless cmd.Stdout
+// is set: then only its errors do. cmd.SysProcAttr may be set; the fields that tie
+// the process to us are filled in.
 func StartProcess(cmd *exec.Cmd) (*Process, error) {
 	p := &Process{cmd: cmd, pidfd: -1, console: &Console{}, done: make(chan struct{})}
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
 	}
-	cmd.SysProcAttr.Setpgid = true
+	cmd.SysProcAttr.Setpgid = !cmd.SysProcAttr.Setsid // the leader of a session has its group
 	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
 	cmd.SysProcAttr.PidFD = &p.pidfd
-	cmd.Stdout, cmd.Stderr = p.console, p.console
+	cmd.Stderr = p.console
+	if cmd.Stdout == nil {
+		cmd.Stdout = p.console
+	}
 	started := make(chan error, 1)
 	go p.supervise(started)
 	if err := <-started; err != nil {

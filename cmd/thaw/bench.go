@@ -69,7 +69,7 @@ least as many as start at the same time. The daemon must allow that many VMs
 	flags.IntVar(&f.readahead, "readahead", 128, "the disk's readahead meanwhile in `KiB`, 0 leaves it")
 	flags.StringVar(&f.goFile, "go", "", "`file` for the samples in the Go benchmark format")
 	cmd.MarkFlagsMutuallyExclusive("policies", "all")
-	cmd.AddCommand(newReplayCommand(a), newFaultsCommand(a), newSuiteCommand(a))
+	cmd.AddCommand(newReplayCommand(a), newFaultsCommand(a), newSuiteCommand(a), newPeersCommand(a))
 	return cmd
 }
 

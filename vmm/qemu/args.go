@@ -74,8 +74,8 @@ type options struct {
 	// kernel and initramfs are unset when a snapshot is to be loaded, which
 	// brings them along in memory.
 	kernel, initramfs *os.File
-	// disks are the disk images; of a machine that is to load a snapshot only
-	// the number counts, and it gets them later.
+	// disks are the disk images; one that is nil comes later, and a stub stands in
+	// for it.
 	disks        []*os.File
 	qmp, channel *os.File
 	// faults, when set, is an open /dev/userfaultfd for the process to keep.
@@ -122,7 +122,7 @@ func (o options) memoryBackend(d *descriptors) string {
 // matter.
 func (o options) disk(d *descriptors, i int, f *os.File) []string {
 	device := []string{"-device", "virtio-blk-pci,drive=" + diskNode(i)}
-	if o.incoming() {
+	if f == nil {
 		return append([]string{
 			"-blockdev", fmt.Sprintf("driver=null-co,node-name=%s,size=%d,read-zeroes=on", stubNode(i), stubBytes),
 			"-blockdev", fmt.Sprintf("driver=raw,node-name=%s,read-only=on,file=%s", diskNode(i), stubNode(i)),

@@ -58,8 +58,13 @@ func TestArguments(t *testing.T) {
 				" -kernel /dev/fd/8 -initrd /dev/fd/9 -append|" + kernelArgs,
 			7,
 		},
-		"Prestart": {
+		"Incoming": {
 			options{accel: TCG, memoryBytes: 256 << 20, disks: disks},
+			common("tcg", TCG.CPUModel(), "memory-backend-memfd,id=mem,size=268435456,share=off", "3", "4", realDisk(0, "5"), realDisk(1, "6")) + " -incoming defer",
+			4,
+		},
+		"Prestart": {
+			options{accel: TCG, memoryBytes: 256 << 20, disks: make([]*os.File, 2)},
 			common("tcg", TCG.CPUModel(), "memory-backend-memfd,id=mem,size=268435456,share=off", "3", "4", stub(0), stub(1)) + " -incoming defer",
 			2,
 		},

@@ -136,7 +136,7 @@ func (d *Driver) Prestart(ctx context.Context, memory int64, disks int, warm boo
 	if err != nil {
 		return nil, err
 	}
-	if err = vm.prepareTransfer(ctx); err == nil && warm && d.accel == TCG {
+	if err = vm.prepareTransfer(ctx, true); err == nil && warm && d.accel == TCG {
 		err = vm.warm()
 	}
 	if err != nil {
@@ -144,6 +144,17 @@ func (d *Driver) Prestart(ctx context.Context, memory int64, disks int, warm boo
 		return nil, err
 	}
 	return vm, nil
+}
+
+// Incoming starts a machine that has the disks of g and memory of its own, and
+// waits for LoadStream: what QEMU does by itself.
+func (d *Driver) Incoming(ctx context.Context, g vmm.Guest) (*VM, error) {
+	files, err := openGuest(g)
+	if err != nil {
+		return nil, err
+	}
+	defer files.close()
+	return d.start(ctx, options{accel: d.accel, memoryBytes: g.MemoryBytes, disks: files.disks})
 }
 
 // GuestMemory returns the address in the process of guest memory, size bytes

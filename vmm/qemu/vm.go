@@ -169,26 +169,41 @@ func (vm *VM) InjectNMI(ctx context.Context) error {
 // SaveState stops the virtual CPU and writes the state of the devices and
 // registers to f. Guest memory, which must be a shared file, is complete when
 // it returns. The virtual CPU stays stopped.
-func (vm *VM) SaveState(ctx context.Context, f *os.File) error {
+func (vm *VM) SaveState(ctx context.Context, f *os.File) error { return vm.save(ctx, f, true) }
+
+// SaveStream is SaveState with all of guest memory in f: a whole migration stream.
+func (vm *VM) SaveStream(ctx context.Context, f *os.File) error { return vm.save(ctx, f, false) }
+
+func (vm *VM) save(ctx context.Context, f *os.File, aside bool) error {
 	if err := vm.qmp.execute(ctx, command{Execute: "stop"}, nil); err != nil {
 		return vm.check(ctx, err)
 	}
-	if err := vm.prepareTransfer(ctx); err != nil {
+	if err := vm.prepareTransfer(ctx, aside); err != nil {
 		return err
 	}
 	return vm.check(ctx, vm.transfer(ctx, f, "migrate"))
 }
 
-// LoadState reads what SaveState wrote. The virtual CPU stays stopped.
+// LoadState reads what SaveState wrote, of a machine made by Prestart. The virtual
+// CPU stays stopped.
 func (vm *VM) LoadState(ctx context.Context, f *os.File) error {
 	return vm.check(ctx, vm.transfer(ctx, f, "migrate-incoming"))
 }
 
-// prepareTransfer has device state moved without guest memory.
-func (vm *VM) prepareTransfer(ctx context.Context) error {
+// LoadStream reads what SaveStream wrote. The virtual CPU stays stopped.
+func (vm *VM) LoadStream(ctx context.Context, f *os.File) error {
+	if err := vm.prepareTransfer(ctx, false); err != nil {
+		return err
+	}
+	return vm.check(ctx, vm.transfer(ctx, f, "migrate-incoming"))
+}
+
+// prepareTransfer has device state moved, with guest memory unless that is to be
+// left aside.
+func (vm *VM) prepareTransfer(ctx context.Context, aside bool) error {
 	capabilities := []object{
 		{"capability": "events", "state": true},
-		{"capability": "x-ignore-shared", "state": true},
+		{"capability": "x-ignore-shared", "state": aside},
 	}
 	return vm.check(ctx, vm.qmp.execute(ctx, command{Execute: "migrate-set-capabilities", Arguments: object{"capabilities": capabilities}}, nil))
 }
