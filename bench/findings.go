@@ -104,10 +104,10 @@ func (f Function) recordOverhead() float64 {
 }
 
 // Compare compares the totals of two kinds over the rounds in which both were
-// measured; false when there is none.
+// measured; false when there is none, or one took no time.
 func (f Function) Compare(of, over Kind) (Ratio, bool) {
 	a, b := f.paired(of, over)
-	if len(a) == 0 {
+	if len(a) == 0 || SpreadOf(a).Median <= 0 || SpreadOf(b).Median <= 0 {
 		return Ratio{}, false
 	}
 	low, high := bootstrap(a, b)
@@ -149,13 +149,8 @@ const resamples = 2000
 func bootstrap(a, b []float64) (low, high float64) {
 	draw := rand.New(rand.NewPCG(1, 2))
 	ratios := make([]float64, resamples)
-	x, y := make([]float64, len(a)), make([]float64, len(b))
 	for i := range ratios {
-		for j := range x {
-			round := draw.IntN(len(a))
-			x[j], y[j] = a[round], b[round]
-		}
-		ratios[i] = SpreadOf(x).Median / SpreadOf(y).Median
+		ratios[i] = resample(draw, a, b)
 	}
 	slices.Sort(ratios)
 	return ratios[resamples*25/1000], ratios[resamples*975/1000]

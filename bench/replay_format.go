@@ -3,7 +3,6 @@ package bench
 import (
 	"fmt"
 	"io"
-	"math"
 
 	"thaw"
 )
@@ -33,20 +32,6 @@ func (f Replayed) Median(k Kind, figure func(ReplaySample) float64) float64 {
 
 // Ratio compares the median totals of two kinds; false when one was not replayed.
 func (f Replayed) Ratio(of, over Kind) (Ratio, bool) { return f.timed().Compare(of, over) }
-
-// GeometricMean is that of the functions' ratios of two kinds; false when one was
-// not replayed for each of them.
-func (r ReplayReport) GeometricMean(of, over Kind) (mean float64, ok bool) {
-	sum := 0.0
-	for _, f := range r.Functions {
-		ratio, ok := f.Ratio(of, over)
-		if !ok {
-			return 0, false
-		}
-		sum += math.Log(ratio.Ratio)
-	}
-	return math.Exp(sum / float64(max(1, len(r.Functions)))), len(r.Functions) > 0
-}
 
 // replayPairs are the comparisons of interest.
 func replayPairs() [][2]Kind {
@@ -122,8 +107,8 @@ func (r ReplayReport) writeRatios(w io.Writer) error {
 		}
 	}
 	for _, p := range replayPairs() {
-		if mean, ok := r.GeometricMean(p[0], p[1]); ok && len(r.Functions) > 1 {
-			fmt.Fprintf(t, "geometric mean\t%s\t/ %s\t%.2f\t\t\n", p[0], p[1], mean)
+		if x, ok := r.Overall(p[0], p[1]); ok && len(r.Functions) > 1 {
+			fmt.Fprintf(t, "geometric mean\t%s\t/ %s\t%.2f\t%.2f to %.2f\t\n", x.Of, x.Over, x.Ratio, x.Low, x.High)
 		}
 	}
 	return t.Flush()

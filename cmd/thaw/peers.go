@@ -100,7 +100,7 @@ func (f peersFlags) check(names []string) error {
 			return thaw.Errorf(thaw.CodeInvalid, "unknown peer %q: choose of %s", p, strings.Join(peers.Names(), ", "))
 		}
 	}
-	return benchFlags{n: f.n, clones: 1, readahead: f.readahead, goFile: f.goFile}.check()
+	return benchFlags{n: f.n, clones: []int{1}, readahead: f.readahead, goFile: f.goFile}.check()
 }
 
 func (a *app) peers(cmd *cobra.Command, names []string, f peersFlags) error {
