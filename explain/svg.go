@@ -21,8 +21,6 @@ const (
 	cellsPerRow  = 256
 	traceLeft    = margin + 56 + cellsPerRow*cell + 76
 	traceWidth   = pictureWidth - traceLeft - margin
-	// maxRows bounds the picture: larger memories have more pages to a cell.
-	maxRows = 256
 )
 
 const style = `<style>
@@ -45,8 +43,7 @@ func (s Subject) WriteSVG(w io.Writer) error {
 		return thaw.Errorf(thaw.CodeConflict, "function %s has no snapshot whose memory could be drawn", s.Invocation.Function)
 	}
 	d := drawing{subject: s, memory: *s.Memory}
-	d.perCell = (d.memory.Pages + cellsPerRow*maxRows - 1) / (cellsPerRow * maxRows)
-	d.rows = (d.memory.Pages + cellsPerRow*d.perCell - 1) / (cellsPerRow * d.perCell)
+	d.grid = NewGrid(d.memory, cellsPerRow)
 	d.title()
 	d.timeLine()
 	d.guestMemory()
@@ -61,8 +58,7 @@ func (s Subject) WriteSVG(w io.Writer) error {
 type drawing struct {
 	subject Subject
 	memory  thaw.MemoryMap
-	perCell int64 // pages
-	rows    int64
+	grid    Grid
 	body    strings.Builder
 	y       int
 }
@@ -115,79 +111,15 @@ func (d *drawing) phase(spans []thaw.Span, name string, scale float64) {
 // guestMemory draws a cell for every few pages, row by row from address 0.
 func (d *drawing) guestMemory() {
 	left := margin + 56
-	d.text(left, d.y, "", "start", fmt.Sprintf("Guest memory, %s to a point", plural(d.perCell, "page")))
+	d.text(left, d.y, "", "start", fmt.Sprintf("Guest memory, %s to a point", plural(d.grid.PerCell, "page")))
 	d.text(traceLeft, d.y, "", "start", fmt.Sprintf("First touches as recorded: %s", plural(int64(len(d.memory.Trace)), "page")))
 	d.y += 10
-	d.add(`<rect class="zero" x="%d" y="%d" width="%d" height="%d"/>`, left, d.y, cellsPerRow*cell, d.rows*cell)
-	cells := d.cells()
-	for row := range d.rows {
-		d.row(left, d.y+int(row)*cell, cells[row*cellsPerRow:(row+1)*cellsPerRow])
-	}
+	d.add(`<rect class="zero" x="%d" y="%d" width="%d" height="%d"/>`, left, d.y, cellsPerRow*cell, d.grid.Rows*cell)
+	d.grid.Stretches(func(kind string, column, row, length int64) {
+		d.add(`<rect class="%s" x="%d" y="%d" width="%d" height="%d"/>`, kind, left+int(column)*cell, d.y+int(row)*cell, int(length)*cell, cell)
+	})
 	d.misses(left)
 	d.addresses(left)
-}
-
-// row draws cells, neighbours that are alike as one.
-func (d *drawing) row(x, y int, cells []string) {
-	for first := 0; first < len(cells); {
-		last := first
-		for last < len(cells) && cells[last] == cells[first] {
-			last++
-		}
-		if c := cells[first]; c != "" {
-			d.add(`<rect class="%s" x="%d" y="%d" width="%d" height="%d"/>`, c, x+first*cell, y, (last-first)*cell, cell)
-		}
-		first = last
-	}
-}
-
-// kinds are what a cell can show, from what matters least.
-func kinds() []string { return []string{"", "untouched", "unused", "read", "written", "late"} }
-
-// kind is what a run looks like.
-func kind(r thaw.MemoryRun) string {
-	used := r.Class == thaw.PageRead || r.Class == thaw.PageWritten
-	switch {
-	case used && !r.Prefetched:
-		return "late"
-	case r.Prefetched && !used:
-		return "unused"
-	case r.Class == thaw.PageZero:
-		return ""
-	}
-	return string(r.Class)
-}
-
-// cells are the kinds of all cells: of the pages of each, the one that matters
-// most. A policy that brings nothing in has no page that comes late.
-func (d *drawing) cells() []string {
-	cells, brings := make([]int, d.rows*cellsPerRow), false
-	for _, r := range d.memory.Runs {
-		brings = brings || r.Prefetched
-	}
-	for _, r := range d.memory.Runs {
-		k := kind(r)
-		if k == "late" && !brings {
-			k = string(r.Class)
-		}
-		for c := int64(r.Page) / d.perCell; c <= (int64(r.Page)+int64(r.Pages)-1)/d.perCell; c++ {
-			cells[c] = max(cells[c], order(k))
-		}
-	}
-	names := make([]string, len(cells))
-	for i, c := range cells {
-		names[i] = kinds()[c]
-	}
-	return names
-}
-
-func order(kind string) int {
-	for i, k := range kinds() {
-		if k == kind {
-			return i
-		}
-	}
-	return 0
 }
 
 // misses marks what this invocation had to wait for.
@@ -197,16 +129,16 @@ func (d *drawing) misses(left int) {
 		return
 	}
 	for _, m := range q.MissedPages {
-		c := int64(m.Page) / d.perCell
-		d.add(`<rect class="missed" x="%d" y="%d" width="%d" height="%d"/>`, left+int(c%cellsPerRow)*cell-1, d.y+int(c/cellsPerRow)*cell-1, 2*cell, 2*cell)
+		column, row := d.grid.Place(m.Page)
+		d.add(`<rect class="missed" x="%d" y="%d" width="%d" height="%d"/>`, left+int(column)*cell-1, d.y+int(row)*cell-1, 2*cell, 2*cell)
 	}
 }
 
 // addresses labels the rows.
 func (d *drawing) addresses(left int) {
 	for part := range int64(5) {
-		row := d.rows * part / 4
-		mib := row * cellsPerRow * d.perCell * thaw.PageSize >> 20
+		row := d.grid.Rows * part / 4
+		mib := row * cellsPerRow * d.grid.PerCell * thaw.PageSize >> 20
 		d.text(left-8, d.y+int(row)*cell+4, "dim", "end", fmt.Sprintf("%d MiB", mib))
 	}
 }

@@ -10,7 +10,7 @@ import (
 // trace draws when which page was touched first: time to the right, addresses
 // down as in the picture of guest memory beside it.
 func (d *drawing) trace() {
-	height := int(d.rows) * cell
+	height := int(d.grid.Rows) * cell
 	d.add(`<rect class="frame" x="%d" y="%d" width="%d" height="%d"/>`, traceLeft, d.y, traceWidth, height)
 	longest := d.longest()
 	var read, written, missed strings.Builder
@@ -51,7 +51,7 @@ func (d *drawing) longest() int64 {
 // point adds a point to a path.
 func (d *drawing) point(b *strings.Builder, page uint32, afterUS, longest int64) {
 	x := float64(traceLeft) + float64(afterUS)/float64(longest)*float64(traceWidth)
-	y := float64(d.y) + float64(page)/float64(max(d.memory.Pages, 1))*float64(d.rows*cell)
+	y := float64(d.y) + float64(page)/float64(max(d.memory.Pages, 1))*float64(d.grid.Rows*cell)
 	fmt.Fprintf(b, "M%.1f %.1fh.1", x, y)
 }
 
@@ -77,16 +77,14 @@ func (d *drawing) legend() {
 }
 
 func (d *drawing) entries() [][2]string {
-	pages := map[string]int64{}
+	pages, brings := map[string]int64{}, Brings(d.memory)
 	for _, r := range d.memory.Runs {
-		pages[kind(r)] += int64(r.Pages)
+		pages[RunKind(r, brings)] += int64(r.Pages)
 	}
 	amount := func(k string) string { return bytes(pages[k] * thaw.PageSize) }
-	entries := [][2]string{{"zero", "zero, " + amount("")}, {"untouched", "untouched, " + amount("untouched")}}
-	if pages["read"]+pages["written"] == 0 { // nothing is brought in
-		return append(entries,
-			[2]string{"read", "read, " + bytes(d.memory.Count(thaw.PageRead)*thaw.PageSize)},
-			[2]string{"written", "written, " + bytes(d.memory.Count(thaw.PageWritten)*thaw.PageSize)})
+	entries := [][2]string{{"zero", "zero, " + amount("zero")}, {"untouched", "untouched, " + amount("untouched")}}
+	if !brings {
+		return append(entries, [2]string{"read", "read, " + amount("read")}, [2]string{"written", "written, " + amount("written")})
 	}
 	entries = append(entries, [2]string{"read", "brought in, read, " + amount("read")}, [2]string{"written", "brought in, written, " + amount("written")},
 		[2]string{"unused", "brought in, not used by the recording, " + amount("unused")})
