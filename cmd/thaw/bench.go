@@ -1,10 +1,9 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -12,6 +11,8 @@ import (
 
 	"thaw"
 	"thaw/bench"
+	"thaw/bench/report"
+	"thaw/client"
 )
 
 type benchFlags struct {
@@ -21,7 +22,7 @@ type benchFlags struct {
 	policies           []string
 	all                bool
 	recorded, measured string
-	goFile             string
+	goFile, html       string
 }
 
 func newBenchCommand(a *app) *cobra.Command {
@@ -39,8 +40,9 @@ from the disk can be faster. The working sets are recorded first, with the event
 --record, in place of those there were. The disk's readahead is set to --readahead
 KiB meanwhile and put back afterwards. Runs as root on the daemon's machine. With
 -o json every sample is printed; --go writes them in the Go benchmark format, for
-benchstat. What was measured until an interrupt or an error is written, too, and
-says that it is partial.
+benchstat; --html makes a page of them that needs nothing else: a summary in words,
+pictures, tables, and what the papers measured beside it. What was measured until an
+interrupt or an error is written, too, and says that it is partial.
 
 --clones measures starts at the same time, for each number in turn, of the same
 snapshot; with --different also of different ones: the functions named after the
@@ -49,7 +51,7 @@ least as many as start at the same time. The daemon must allow that many VMs
 (thaw serve --max-instances, --max-per-function).`,
 		Example: `  thaw bench hello -n 10
   thaw bench hello --policies reap,thaw+pool --record '{"name": "Ada"}' -d '{"name": "Grace"}'
-  thaw bench hello --all -n 30 --go hello.txt
+  thaw bench hello --all -n 30 --go hello.txt --html hello.html
   thaw bench hello --clones 1,4,16 --policies reap,thaw
   thaw bench hello hello-1 hello-2 hello-3 --clones 1,2,4 --different`,
 		Args:              someNames,
@@ -68,6 +70,7 @@ least as many as start at the same time. The daemon must allow that many VMs
 	flags.BoolVar(&f.different, "different", false, "also start different snapshots at the same time: of the first function and of its copies, the others")
 	flags.IntVar(&f.readahead, "readahead", 128, "the disk's readahead meanwhile in `KiB`, 0 leaves it")
 	flags.StringVar(&f.goFile, "go", "", "`file` for the samples in the Go benchmark format")
+	flags.StringVar(&f.html, "html", "", "`file` for a page of the results")
 	cmd.MarkFlagsMutuallyExclusive("policies", "all")
 	cmd.AddCommand(newReplayCommand(a), newFaultsCommand(a), newSuiteCommand(a), newPeersCommand(a))
 	return cmd
@@ -145,7 +148,10 @@ func (f benchFlags) check() error {
 			return thaw.Errorf(thaw.CodeInvalid, "--clones names %d twice", n)
 		}
 	}
-	return checkFolder(f.goFile)
+	if err := checkOutput(f.goFile); err != nil {
+		return err
+	}
+	return checkOutput(f.html)
 }
 
 // maxClones is more than any machine of today starts at the same time.
@@ -174,26 +180,6 @@ func (f benchFlags) kinds() ([]bench.Kind, error) {
 	return bench.Kinds(policies), nil
 }
 
-// checkFolder refuses an output file that could not be written, before hours of
-// measuring.
-func checkFolder(file string) error {
-	if file == "" {
-		return nil
-	}
-	dir := filepath.Dir(file)
-	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
-		return thaw.Errorf(thaw.CodeInvalid, "cannot write %s: its folder does not exist", file)
-	}
-	if info, err := os.Stat(file); err == nil && info.IsDir() {
-		return thaw.Errorf(thaw.CodeInvalid, "cannot write %s: it is a folder", file)
-	}
-	probe, err := os.CreateTemp(dir, ".thaw-*") // files are written aside
-	if err != nil {
-		return thaw.Errorf(thaw.CodeInvalid, "cannot write %s: %w", file, err)
-	}
-	return errors.Join(probe.Close(), os.Remove(probe.Name()))
-}
-
 func (a *app) bench(cmd *cobra.Command, names []string, f benchFlags) error {
 	o, err := f.options(names)
 	if err != nil {
@@ -205,23 +191,29 @@ func (a *app) bench(cmd *cobra.Command, names []string, f benchFlags) error {
 	}
 	defer c.Close()
 	meter := a.meter()
-	report, err := bench.Run(cmd.Context(), c, o, meter.show)
+	measured, err := bench.Run(cmd.Context(), c, o, meter.show)
 	meter.close()
-	if !report.Measured() {
+	if !measured.Measured() {
 		return err
 	}
-	return errors.Join(err, a.writeReport(report, f.goFile))
+	return errors.Join(err, a.writeReport(cmd.Context(), c, measured, f))
 }
 
 // writeReport writes what was measured, be it partial.
-func (a *app) writeReport(report bench.Report, goFile string) error {
-	if goFile != "" {
-		if err := writeAside(goFile, report.WriteGo); err != nil {
+func (a *app) writeReport(ctx context.Context, c *client.Client, measured bench.Report, f benchFlags) error {
+	if f.goFile != "" {
+		if err := writeAside(f.goFile, measured.WriteGo); err != nil {
+			return err
+		}
+	}
+	if f.html != "" {
+		page := report.Data{Bench: &measured, Memory: a.memoryMaps(ctx, c, measured)}
+		if err := writePage(f.html, page); err != nil {
 			return err
 		}
 	}
 	if a.format == formatJSON {
-		return writeJSON(a.stdout, report.WithFindings())
+		return writeJSON(a.stdout, measured.WithFindings())
 	}
-	return written(report.WriteText(a.stdout))
+	return written(measured.WriteText(a.stdout))
 }

@@ -2,11 +2,9 @@ package main
 
 import (
 	"context"
-	"io"
 	"slices"
 	"strings"
 
-	"github.com/google/renameio/v2"
 	"github.com/spf13/cobra"
 
 	"thaw"
@@ -41,7 +39,7 @@ request id that invoke -o json, describe and the X-Amzn-RequestId header tell.`,
 }
 
 func (a *app) explain(ctx context.Context, what, svg string) error {
-	if err := checkFolder(svg); err != nil {
+	if err := checkOutput(svg); err != nil {
 		return err
 	}
 	c, err := a.client()
@@ -125,17 +123,4 @@ func warm(all []thaw.Invocation) float64 {
 		}
 	}
 	return bench.SpreadOf(took).Median
-}
-
-// writeAside writes a file that is there whole or not at all.
-func writeAside(name string, write func(io.Writer) error) error {
-	f, err := renameio.NewPendingFile(name, renameio.WithPermissions(0o644))
-	if err != nil {
-		return written(err)
-	}
-	defer f.Cleanup()
-	if err := write(f); err != nil {
-		return err
-	}
-	return written(f.CloseAtomicallyReplace())
 }

@@ -53,7 +53,7 @@ func (f faultsFlags) options() (o faults.Options, err error) {
 	case f.pages < 16 || f.pages > 4096:
 		return o, thaw.Errorf(thaw.CodeInvalid, "--pages %d is out of range: choose 16 to 4096", f.pages)
 	}
-	if err := checkFolder(f.goFile); err != nil {
+	if err := checkOutput(f.goFile); err != nil {
 		return o, err
 	}
 	self, err := os.Executable()

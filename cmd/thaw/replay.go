@@ -9,6 +9,7 @@ import (
 
 	"thaw"
 	"thaw/bench"
+	"thaw/bench/report"
 	"thaw/bench/standin"
 )
 
@@ -32,7 +33,7 @@ of the VMM: its memory is laid out, prefetched and served as a VM's is, and it
 touches the pages in the recorded order, after the recorded time divided by
 --factor, and verifies the content of each. The page cache is emptied before, as by
 thaw bench. Runs as root on the daemon's machine.`,
-		Example:           "  thaw bench replay hello -n 20\n  thaw bench replay hello resize --policies reap,faasnap,thaw -o json",
+		Example:           "  thaw bench replay hello -n 20\n  thaw bench replay hello resize --policies reap,faasnap,thaw -o json\n  thaw bench replay hello --html replay.html",
 		Args:              someNames,
 		ValidArgsFunction: a.completeNames,
 		RunE:              func(cmd *cobra.Command, args []string) error { return a.replay(cmd, args, f) },
@@ -44,6 +45,7 @@ thaw bench. Runs as root on the daemon's machine.`,
 	flags.StringSliceVar(&f.policies, "policies", nil, "`policies` to compare (default all)")
 	flags.Float64Var(&f.factor, "factor", 17, "how much faster this processor is than the one that recorded: `1` under KVM, about 17 under emulation")
 	flags.IntVar(&f.readahead, "readahead", 128, "the disk's readahead meanwhile in `KiB`, 0 leaves it")
+	flags.StringVar(&f.html, "html", "", "`file` for a page of the results")
 	return cmd
 }
 
@@ -81,15 +83,20 @@ func (a *app) replay(cmd *cobra.Command, names []string, f replayFlags) error {
 	}
 	defer c.Close()
 	meter := a.meter()
-	report, err := bench.Replay(cmd.Context(), c, o, meter.show)
+	replayed, err := bench.Replay(cmd.Context(), c, o, meter.show)
 	meter.close()
-	if !report.Measured() {
+	if !replayed.Measured() {
 		return err
 	}
-	if a.format == formatJSON {
-		return errors.Join(err, writeJSON(a.stdout, report))
+	if f.html != "" {
+		if e := writePage(f.html, report.Data{Replay: &replayed}); e != nil {
+			return errors.Join(err, e)
+		}
 	}
-	return errors.Join(err, written(report.WriteText(a.stdout)))
+	if a.format == formatJSON {
+		return errors.Join(err, writeJSON(a.stdout, replayed))
+	}
+	return errors.Join(err, written(replayed.WriteText(a.stdout)))
 }
 
 const standInName = "stand-in"

@@ -189,7 +189,7 @@ func (a *app) suite(ctx context.Context, names []string, f suiteFlags) (err erro
 	if err := os.MkdirAll(f.out, 0o755); err != nil {
 		return thaw.Errorf(thaw.CodeInvalid, "--out: %w", err)
 	}
-	if err := checkFolder(reportFile(f.out, "json")); err != nil {
+	if err := checkOutput(reportFile(f.out, "json")); err != nil {
 		return err
 	}
 	c, stop, err := a.suiteDaemon(ctx, f)
