@@ -7,7 +7,9 @@ import (
 	"slices"
 	"text/tabwriter"
 
+	"thaw"
 	"thaw/bench"
+	"thaw/bench/faults"
 )
 
 // Result is what a suite found.
@@ -16,6 +18,10 @@ type Result struct {
 	Deploys []Deploy
 	// Replay is nil where nothing was replayed.
 	Replay *bench.ReplayReport
+	// Memory are maps of guest memory as policies bring it in, by workload.
+	Memory []thaw.MemoryMap
+	// Faults is what page faults cost, nil where that was not measured.
+	Faults *faults.Report
 }
 
 // Deploy is how long it took to deploy a function.
@@ -32,6 +38,8 @@ type document struct {
 	bench.Found
 	Deploys []Deploy            `json:"deploys,omitempty"`
 	Replay  *bench.ReplayReport `json:"replay,omitempty"`
+	Memory  []thaw.MemoryMap    `json:"memory,omitempty"`
+	Faults  *faults.Report      `json:"faults,omitempty"`
 }
 
 // Problems are what went wrong, by function.
@@ -48,7 +56,7 @@ func (r Result) Problems() []string {
 // MarshalJSON implements [json.Marshaler]: the object of a [bench.Found], with
 // deploys and replay beside.
 func (r Result) MarshalJSON() ([]byte, error) {
-	return json.Marshal(document{r.Report.WithFindings(), r.Deploys, r.Replay})
+	return json.Marshal(document{r.Report.WithFindings(), r.Deploys, r.Replay, r.Memory, r.Faults})
 }
 
 // UnmarshalJSON implements [json.Unmarshaler]. What follows from the samples is
@@ -58,7 +66,7 @@ func (r *Result) UnmarshalJSON(b []byte) error {
 	if err := json.Unmarshal(b, &d); err != nil {
 		return err
 	}
-	*r = Result{Report: d.Report, Deploys: d.Deploys, Replay: d.Replay}
+	*r = Result{Report: d.Report, Deploys: d.Deploys, Replay: d.Replay, Memory: d.Memory, Faults: d.Faults}
 	return nil
 }
 
@@ -77,11 +85,20 @@ func (r Result) WriteText(w io.Writer) error {
 	if err := r.Report.WriteText(w); err != nil {
 		return err
 	}
-	if err := r.writeDeploys(w); err != nil || r.Replay == nil {
+	if err := r.writeDeploys(w); err != nil {
 		return err
 	}
-	fmt.Fprintln(w)
-	return r.Replay.WriteText(w)
+	if r.Replay != nil {
+		fmt.Fprintln(w)
+		if err := r.Replay.WriteText(w); err != nil {
+			return err
+		}
+	}
+	if r.Faults == nil {
+		return nil
+	}
+	fmt.Fprintln(w, "\nPage faults")
+	return r.Faults.WriteText(w)
 }
 
 func (r Result) writeDeploys(w io.Writer) error {

@@ -12,6 +12,7 @@ import (
 
 	"thaw"
 	"thaw/bench"
+	"thaw/bench/faults"
 	"thaw/client"
 	"thaw/functions"
 )
@@ -25,6 +26,8 @@ type Options struct {
 	Bench bench.Options
 	// Replay is how it is replayed: not at all if its N is 0.
 	Replay bench.ReplayOptions
+	// Faults is how the costs of page faults are measured: not at all if its N is 0.
+	Faults faults.Options
 	// Different measures starts of different snapshots as well, of which each
 	// workload is deployed as many times as start at the same time.
 	Different bool
@@ -47,6 +50,7 @@ type Progress struct {
 	Event     func(thaw.DeployEvent)
 	Measuring bench.Progress
 	Replaying bench.Progress
+	Faults    bench.Progress
 }
 
 // Short are the workloads that stand for all: nothing, a parser, pages of packages
@@ -108,7 +112,13 @@ func Run(ctx context.Context, c *client.Client, o Options, p Progress) (r Result
 	if err := s.measure(ctx); err != nil {
 		return r, err
 	}
-	return r, s.replay(ctx)
+	if err := s.replay(ctx); err != nil {
+		return r, err
+	}
+	if err := s.draw(ctx); err != nil {
+		return r, err
+	}
+	return r, s.faults(ctx)
 }
 
 // run is a suite under way.
@@ -157,6 +167,36 @@ func (s *run) save(r bench.Report) error {
 	r.Functions = append(slices.Clone(r.Functions), s.failed...)
 	s.result.Report = r
 	return s.options.Save(s.result)
+}
+
+// draw gets the maps of memory of what was measured, one snapshot each.
+func (s *run) draw(ctx context.Context) error {
+	for i, subject := range s.subjects {
+		if s.result.Report.Functions[i].Problem != "" {
+			continue
+		}
+		for _, p := range []thaw.Policy{thaw.PolicyReap, thaw.PolicyFaaSnap, thaw.PolicyThaw} {
+			m, err := s.client.Memory(ctx, subject.Function, p)
+			if err != nil {
+				return fmt.Errorf("get the memory map of %s: %w", subject.Function, err)
+			}
+			m.Function, m.Trace = s.result.Report.Functions[i].Name, nil // the sets' sizes are enough
+			s.result.Memory = append(s.result.Memory, m)
+		}
+	}
+	return nil
+}
+
+// faults measures what page faults cost on this machine.
+func (s *run) faults(ctx context.Context) error {
+	if s.options.Faults.N == 0 {
+		return nil
+	}
+	report, err := faults.Run(ctx, s.options.Faults, s.progress.Faults)
+	if err == nil {
+		s.result.Faults = &report
+	}
+	return err
 }
 
 // replay replays the first input of what could be measured.

@@ -15,6 +15,8 @@ import (
 
 	"thaw"
 	"thaw/bench"
+	"thaw/bench/faults"
+	"thaw/bench/report"
 	"thaw/bench/suite"
 	"thaw/client"
 	"thaw/functions"
@@ -40,10 +42,11 @@ Each is deployed as bench-WORKLOAD, in place of any function of that name, and
 removed afterwards. Its working sets are recorded with input A and it is measured
 with input B, and each reply is compared with the right one: by the policies of the
 papers, with everything cached, and warm, in turns. Then the touches of B are
-replayed at native speed (see thaw bench replay). A workload that fails is in the
+replayed at native speed (see thaw bench replay), and what page faults cost is
+measured (thaw bench faults). A workload that fails is in the
 report, the others go on, and the exit code says so in the end.
 
-bench-report.json, .txt and .bench (for benchstat) are written to --out after each
+bench-report.html, .json, .txt and .bench (for benchstat) are written to --out after each
 round, so that an interrupt loses nothing; what is not finished says that it is
 partial. --short takes 5 workloads and few samples. --own starts a daemon for it,
 with a state folder that is thrown away.`,
@@ -112,9 +115,16 @@ func (f suiteFlags) options(names []string) (o suite.Options, err error) {
 	if o.Bench.Kinds, err = f.kinds(); err != nil {
 		return o, err
 	}
-	o.Replay, err = f.replay(o.Bench.Kinds)
+	if o.Replay, err = f.replay(o.Bench.Kinds); err != nil {
+		return o, err
+	}
+	o.Faults, err = faultsFlags{n: suiteRounds, pages: suitePages, dir: f.state}.options()
 	return o, err
 }
+
+// What page faults cost is measured in fewer rounds than by thaw bench faults: the
+// classes are far apart, and every sample is in the report.
+const suiteRounds, suitePages = 5, 256
 
 func (f suiteFlags) check() error {
 	switch {
@@ -239,7 +249,7 @@ func factorOf(ctx context.Context, c *client.Client) (float64, error) {
 
 // suiteProgress shows what happens, a meter for each part.
 func (a *app) suiteProgress() (p suite.Progress, end func()) {
-	measuring, replaying := a.meter(), a.meter()
+	measuring, replaying, faulting := a.meter(), a.meter(), a.meter()
 	return suite.Progress{
 		Deploying: func(function string, done, total int) {
 			fmt.Fprintf(a.stderr, "deploying %s, %d of %d\n", function, done+1, total)
@@ -247,7 +257,8 @@ func (a *app) suiteProgress() (p suite.Progress, end func()) {
 		Event:     func(thaw.DeployEvent) {},
 		Measuring: measuring.show,
 		Replaying: replaying.show,
-	}, replaying.close
+		Faults:    faulting.show,
+	}, faulting.close
 }
 
 func reportFile(dir, extension string) string {
@@ -259,12 +270,37 @@ func writeSuite(dir string, r suite.Result) error {
 	for _, f := range []struct {
 		extension string
 		write     func(io.Writer) error
-	}{{"json", r.WriteJSON}, {"txt", r.WriteText}, {"bench", r.WriteGo}} {
+	}{{"json", r.WriteJSON}, {"txt", r.WriteText}, {"bench", r.WriteGo}, {"html", func(w io.Writer) error { return report.Write(w, pageOf(r)) }}} {
 		if err := writeAside(reportFile(dir, f.extension), f.write); err != nil {
 			return written(err)
 		}
 	}
 	return nil
+}
+
+// pageOf is what a page of r is made of.
+func pageOf(r suite.Result) report.Data {
+	d := report.Data{Bench: &r.Report, Replay: r.Replay, Memory: r.Memory}
+	if r.Faults != nil {
+		d.Faults = faultCosts(*r.Faults)
+	}
+	return d
+}
+
+// faultCosts are the first reads of 4 KiB pages, with what FaaSnap's authors found.
+func faultCosts(r faults.Report) (costs []report.Fault) {
+	for _, class := range []struct {
+		backing faults.Backing
+		theirs  string
+	}{{faults.Anonymous, "anonymous"}, {faults.PageCache, ""}, {faults.PageCacheAround, "page cache"}, {faults.Userfaultfd, "userfaultfd"}, {faults.Disk, "disk"}} {
+		c, ok := r.Class(faults.Kind{Backing: class.backing, Touch: faults.Read, PageBytes: thaw.PageSize})
+		if ok && c.US.Median > 0 {
+			costs = append(costs, report.Fault{
+				Class: string(class.backing), Median: c.US.Median, Q1: c.US.Q1, Q3: c.US.Q3, TheirPaper: report.TheirFaults()[class.theirs],
+			})
+		}
+	}
+	return costs
 }
 
 // suiteDone tells what was found. One workload that failed is a failure.
