@@ -50,9 +50,37 @@ type SnapshotFile struct {
 	DiskBytes int64 `json:"disk_bytes"`
 }
 
-// Description is everything about a function that people ask for.
+// VersionInfo is a version as listed to people.
+type VersionInfo struct {
+	Version
+	// Serves says that invocations without a qualifier get it.
+	Serves bool `json:"serves"`
+	// Aliases are those that name it, be it with a weight.
+	Aliases []string `json:"aliases,omitempty"`
+	// SnapshotState says what starts of it have to go by.
+	SnapshotState SnapshotState `json:"snapshot_state"`
+	// DiskBytes is what its snapshot occupies.
+	DiskBytes int64 `json:"disk_bytes"`
+}
+
+// SnapshotState is how a version stands with its snapshot.
+type SnapshotState string
+
+const (
+	// SnapshotReady is a snapshot to start from.
+	SnapshotReady SnapshotState = "ready"
+	// SnapshotRebuilding is none, but one is being made.
+	SnapshotRebuilding SnapshotState = "rebuilding"
+	// SnapshotNone is none: every start is a boot, and has one made.
+	SnapshotNone SnapshotState = "none"
+)
+
+// Description is everything about a version of a function that people ask for.
 type Description struct {
 	Version
+	// Serving is the version that serves; Aliases are those of this one.
+	Serving      int           `json:"serving"`
+	Aliases      []Alias       `json:"aliases,omitempty"`
 	SnapshotInfo *SnapshotInfo `json:"snapshot_info,omitempty"`
 	// Disks are the read-only disk images on the daemon's machine.
 	Disks       []string     `json:"disks,omitempty"`
@@ -75,7 +103,9 @@ type DeployEvent struct {
 type LogLine struct {
 	Time     time.Time `json:"time"`
 	Function string    `json:"function"`
-	Instance string    `json:"instance"`
+	// Version is 0 in lines of before it was noted.
+	Version  int    `json:"version,omitempty"`
+	Instance string `json:"instance"`
 	// RequestID is "" for lines outside an invocation.
 	RequestID string `json:"request_id,omitempty"`
 	// Stream is stdout, stderr or platform.

@@ -173,7 +173,7 @@ func reservedEnv(name string) bool {
 }
 
 // Version is one immutable deploy of a function. A new deploy makes the next
-// number; the newest one serves.
+// number, and the version that serves.
 type Version struct {
 	Function string `json:"function"`
 	Number   int    `json:"version"`

@@ -10,7 +10,7 @@ import (
 type SnapshotStatus string
 
 const (
-	// SnapshotServes is what the newest version of a function starts from.
+	// SnapshotServes is what a version of a function starts from.
 	SnapshotServes SnapshotStatus = "serves"
 	// SnapshotOrphaned is what no version starts from.
 	SnapshotOrphaned SnapshotStatus = "orphaned"

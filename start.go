@@ -154,6 +154,9 @@ type Invocation struct {
 	Error string `json:"error,omitempty"`
 }
 
+// Ref names the version that was invoked.
+func (i Invocation) Ref() Ref { return RefTo(i.Function, i.Version) }
+
 // Reply is what an invocation returns.
 type Reply struct {
 	// Payload is the function's reply, or its error object when
@@ -164,6 +167,7 @@ type Reply struct {
 
 // InvokeRequest asks for one invocation.
 type InvokeRequest struct {
+	// Function is NAME[:QUALIFIER], see [Ref].
 	Function string
 	Payload  []byte
 	// Policy is the policy of a new instance; "" is the default.

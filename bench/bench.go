@@ -36,8 +36,8 @@ type Options struct {
 	Checkpoint func(Report) error
 }
 
-// Subject is a function with the event that its working sets are recorded with,
-// and those that are measured, one at least.
+// Subject is a function, NAME[:QUALIFIER], with the event that its working sets are
+// recorded with, and those that are measured, one at least.
 type Subject struct {
 	Function string
 	// Name is what the report calls it; "" is Function.
@@ -65,8 +65,13 @@ type Progress func(done, total int, what string)
 // back before Run returns, also when ctx ends it. What was measured until an error
 // is returned with it.
 func Run(ctx context.Context, c *client.Client, o Options, progress Progress) (Report, error) {
+	subjects, err := pin(ctx, c, o.Subjects)
+	if err != nil {
+		return Report{}, err
+	}
+	o.Subjects = subjects
 	b := newBench(c, o, progress)
-	err := b.run(ctx)
+	err = b.run(ctx)
 	if err != nil {
 		b.report.Partial = err.Error()
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -14,6 +15,26 @@ import (
 	"thaw/snapshot"
 	"thaw/workingset"
 )
+
+// pin has an alias stand for one version throughout, whatever its weights.
+func pin(ctx context.Context, c *client.Client, subjects []Subject) ([]Subject, error) {
+	subjects = slices.Clone(subjects)
+	for i, s := range subjects {
+		ref, err := thaw.ParseRef(s.Function)
+		if err != nil {
+			return nil, err
+		}
+		if ref.Qualifier == "" {
+			continue
+		}
+		d, err := Describe(ctx, c, s.Function)
+		if err != nil {
+			return nil, err
+		}
+		subjects[i].Function = thaw.RefTo(d.Function, d.Number).String()
+	}
+	return subjects, nil
+}
 
 // prepare records the working sets anew with the readahead that is measured, those
 // of copies as well, and leaves an instance that has served.
@@ -127,11 +148,11 @@ func (b *bench) record(ctx context.Context, s *subject, d thaw.Description, in I
 	if err := chill(d); err != nil {
 		return err
 	}
-	reply, err := Record(ctx, b.client, d.Function, in, policy)
+	reply, err := Record(ctx, b.client, thaw.RefTo(d.Function, d.Number).String(), in, policy)
 	if err != nil {
 		return err
 	}
-	if d.Function == s.Function {
+	if of, err := thaw.ParseRef(s.Function); err == nil && of.Function == d.Function { // not a copy
 		s.report.Recordings = append(s.report.Recordings, recordingOf(in, policy, reply.Invocation))
 	}
 	return nil

@@ -106,10 +106,15 @@ const replayNotice = "replay of recorded page touches by a stand-in process, no 
 // their contents verified, by a process of its own that is laid out as a VMM is. What
 // was replayed until an error is returned with it.
 func Replay(ctx context.Context, c *client.Client, o ReplayOptions, progress Progress) (ReplayReport, error) {
+	subjects, err := pin(ctx, c, o.Subjects)
+	if err != nil {
+		return ReplayReport{}, err
+	}
+	o.Subjects = subjects
 	b := newBench(c, Options{Subjects: o.Subjects, KeepGoing: o.KeepGoing, ReadaheadKiB: o.ReadaheadKiB}, progress)
 	b.total = o.N * len(o.Kinds) * len(o.Subjects)
 	r := ReplayReport{Replay: replayNotice, Factor: o.Factor, Functions: make([]Replayed, len(o.Subjects))}
-	err := b.replay(ctx, o, &r)
+	err = b.replay(ctx, o, &r)
 	if err != nil {
 		r.Partial = err.Error()
 	}

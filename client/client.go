@@ -74,21 +74,22 @@ func (c *Client) Addr() string { return c.base }
 // Close closes idle connections. A client may be used after it.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-// Functions returns the newest version of each function, by name.
+// Functions returns the version of each function that serves, by name.
 func (c *Client) Functions(ctx context.Context) ([]thaw.Version, error) {
 	var list api.Functions
 	err := c.get(ctx, api.PathFunctions, &list)
 	return list.Functions, err
 }
 
-// Describe returns everything about a function.
+// Describe returns everything about a version of a function. Its name, as that of
+// the methods below, is NAME[:QUALIFIER], see [thaw.Ref].
 func (c *Client) Describe(ctx context.Context, name string) (thaw.Description, error) {
 	var d thaw.Description
 	err := c.get(ctx, functionPath(name), &d)
 	return d, err
 }
 
-// Memory returns what the memory of a function's snapshot is made of, as policy
+// Memory returns what the memory of a version's snapshot is made of, as policy
 // sees it.
 func (c *Client) Memory(ctx context.Context, name string, policy thaw.Policy) (thaw.MemoryMap, error) {
 	var m thaw.MemoryMap
@@ -96,7 +97,7 @@ func (c *Client) Memory(ctx context.Context, name string, policy thaw.Policy) (t
 	return m, err
 }
 
-// Remove removes a function with all its versions.
+// Remove removes a function with all its versions, or of NAME:VERSION that one.
 func (c *Client) Remove(ctx context.Context, name string) error {
 	return c.delete(ctx, functionPath(name))
 }
@@ -151,16 +152,21 @@ func functionPath(name string) string { return api.PathFunctions + "/" + url.Pat
 
 // get decodes the JSON reply to a GET into v.
 func (c *Client) get(ctx context.Context, path string, v any) error {
-	reply, err := c.send(ctx, http.MethodGet, path, nil, nil)
+	return c.exchange(ctx, http.MethodGet, path, nil, nil, v)
+}
+
+// exchange decodes the JSON reply to a request into v.
+func (c *Client) exchange(ctx context.Context, method, path string, header http.Header, body io.Reader, v any) error {
+	reply, err := c.send(ctx, method, path, header, body)
 	if err != nil {
 		return err
 	}
 	defer reply.Body.Close()
-	body, err := readAll(reply.Body, maxReply)
+	raw, err := readAll(reply.Body, maxReply)
 	if err != nil {
 		return c.lost(ctx, err)
 	}
-	if err := json.Unmarshal(body, v); err != nil {
+	if err := json.Unmarshal(raw, v); err != nil {
 		return c.broken(err)
 	}
 	return nil

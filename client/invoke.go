@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 
 	"thaw"
 	"thaw/gateway/api"
@@ -39,7 +40,13 @@ func (c *Client) Invoke(ctx context.Context, r thaw.InvokeRequest) (thaw.Reply, 
 	if err != nil {
 		return thaw.Reply{}, c.lost(ctx, err)
 	}
-	return thaw.Reply{Payload: payload, Invocation: readInvocation(r.Function, reply.Header, payload)}, nil
+	return thaw.Reply{Payload: payload, Invocation: readInvocation(nameOf(r.Function), reply.Header, payload)}, nil
+}
+
+// nameOf is the name without its qualifier.
+func nameOf(ref string) string {
+	name, _, _ := strings.Cut(ref, ":")
+	return name
 }
 
 // InvokeRecorded is [Client.Invoke] and, in a second request after the reply,

@@ -3,25 +3,41 @@ package daemon
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"thaw"
 	"thaw/image"
 )
 
-// Functions returns the newest version of each function, by name.
+// Functions returns the version of each function that serves, by name.
 func (d *Daemon) Functions(context.Context) ([]thaw.Version, error) { return d.registry.List() }
 
-// Describe returns everything about the function called name.
+// Describe returns everything about the version that name, NAME[:QUALIFIER],
+// names. Without a qualifier the instances and the invocations are those of every
+// version.
 func (d *Daemon) Describe(_ context.Context, name string) (thaw.Description, error) {
-	v, err := d.registry.Get(name)
+	v, err := d.find(name)
 	if err != nil {
 		return thaw.Description{}, err
 	}
-	desc := thaw.Description{Version: v, Instances: []thaw.Instance{}, Invocations: d.history.of(name)}
+	function, which, err := d.wanted(name)
+	if err != nil {
+		return thaw.Description{}, err
+	}
+	desc := thaw.Description{Version: v, Instances: []thaw.Instance{}, Invocations: []thaw.Invocation{}}
 	for _, in := range d.pool.List() {
-		if in.Function == name {
+		if in.Function == function && which(in.Version) {
 			desc.Instances = append(desc.Instances, in)
 		}
+	}
+	for _, i := range d.history.of(function) {
+		if which(i.Version) {
+			desc.Invocations = append(desc.Invocations, i)
+		}
+	}
+	if f, err := d.registry.Function(function); err == nil {
+		desc.Serving = f.Serves
+		desc.Aliases = slices.DeleteFunc(f.Aliases, func(a thaw.Alias) bool { return !slices.Contains(a.Versions(), v.Number) })
 	}
 	if files, err := d.images.Files(v.Images); err == nil {
 		desc.Disks = []string{files.Root, files.Code}
@@ -38,8 +54,16 @@ func (d *Daemon) Describe(_ context.Context, name string) (thaw.Description, err
 }
 
 // Remove deletes the function called name with its versions, snapshots, logs
-// and instances. An invocation under way is finished.
+// and instances, and finishes the invocations under way; or of NAME:VERSION that
+// version, which nothing may point at or use.
 func (d *Daemon) Remove(_ context.Context, name string) error {
+	ref, err := thaw.ParseRef(name)
+	if err != nil {
+		return err
+	}
+	if ref.Qualifier != "" {
+		return d.removeVersion(ref)
+	}
 	if !d.deploys.tryLock(name) {
 		return thaw.Errorf(thaw.CodeConflict, "function %s is being deployed: wait for that to end", name)
 	}
@@ -53,23 +77,21 @@ func (d *Daemon) Remove(_ context.Context, name string) error {
 	}
 	var errs []error
 	for _, v := range versions {
-		d.pool.Retire(name, v.Number)
-		errs = append(errs, d.removeSnapshot(v))
+		errs = append(errs, d.discard(v))
 	}
 	d.history.forget(name)
-	d.retry.forget(name)
 	d.prune()
 	return errors.Join(append(errs, d.logs.remove(name))...)
 }
 
-// prune removes the images that no function needs, unless one may be about to,
+// prune removes the images that no version needs, unless one may be about to,
 // or another state folder has a say.
 func (d *Daemon) prune() {
 	if !d.ownImages || !d.imageUse.TryLock() {
 		return
 	}
 	defer d.imageUse.Unlock()
-	versions, err := d.registry.List()
+	versions, err := d.registry.All()
 	if err == nil {
 		used := map[string]bool{}
 		for _, v := range versions {
@@ -87,12 +109,14 @@ func (d *Daemon) prune() {
 // Instances returns every running VM.
 func (d *Daemon) Instances() []thaw.Instance { return d.pool.List() }
 
-// EndIdle ends the idle instances of the function called name.
+// EndIdle ends the idle instances of what name, NAME[:QUALIFIER], names: of every
+// version without a qualifier.
 func (d *Daemon) EndIdle(name string) error {
-	if _, err := d.registry.Get(name); err != nil {
+	function, which, err := d.wanted(name)
+	if err != nil {
 		return err
 	}
-	d.pool.EndIdle(name)
+	d.pool.EndIdle(function, which)
 	return nil
 }
 
@@ -109,11 +133,12 @@ func (d *Daemon) Interrupt(ctx context.Context, id string) error {
 // Invocation returns the record of a recent invocation.
 func (d *Daemon) Invocation(id string) (thaw.Invocation, error) { return d.history.get(id) }
 
-// Logs returns up to limit of the newest lines of the function called name,
-// newest last.
+// Logs returns up to limit of the newest lines of what name, NAME[:QUALIFIER],
+// names, newest last: of every version without a qualifier.
 func (d *Daemon) Logs(name string, limit int) ([]thaw.LogLine, error) {
-	if _, err := d.registry.Get(name); err != nil {
+	function, which, err := d.wanted(name)
+	if err != nil {
 		return nil, err
 	}
-	return d.logs.tail(name, limit)
+	return d.logs.tail(function, limit, which)
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"sync"
@@ -34,6 +35,12 @@ type Config struct {
 	IdleTimeout time.Duration
 	// MaxInstances and MaxPerFunction bound the instances that exist at once.
 	MaxInstances, MaxPerFunction int
+	// KeepVersions is how many versions of a function are kept, the newest; 0 is
+	// [DefaultKeepVersions]. Those that something points at stay besides.
+	KeepVersions int
+	// Random draws evenly from 0 up to, and not including, 1, for aliases with
+	// weights; nil is math/rand/v2. It is called concurrently.
+	Random func() float64
 	// Prestarted is how many VMMs are kept waiting for a restore, of each of the
 	// memory sizes asked for last; 0 starts each when it is needed. PrestartedBytes
 	// bounds the memory of all of them.
@@ -50,6 +57,7 @@ const (
 	DefaultMaxInstances   = 64
 	DefaultMaxPerFunction = 16
 	DefaultPrestarted     = 1
+	DefaultKeepVersions   = 10
 	// DefaultPrestartedBytes is for about five that are not emulated.
 	DefaultPrestartedBytes = 256 << 20
 )
@@ -78,12 +86,14 @@ type Daemon struct {
 	history   *history
 	logs      *logs
 	accel     Acceleration
+	keep      int // versions of a function
+	random    func() float64
 
 	deploys  keyedMutex
-	rebuilds keyedMutex
+	rebuilds keyedMutex // by version
 	learning keyedMutex // by snapshot
 	lessons  lessons
-	retry    backoff       // of rebuilds
+	retry    backoff       // of rebuilds, by version
 	booting  chan struct{} // held by those who boot a guest for a snapshot
 	// imageUse is held for reading while a version that is not in the registry
 	// yet needs its images.
@@ -113,7 +123,10 @@ func New(ctx context.Context, cfg Config) (_ *Daemon, err error) {
 	if err := errors.Join(os.MkdirAll(state, 0o700), os.Chmod(state, 0o700)); err != nil {
 		return nil, thaw.Errorf(thaw.CodeUnavailable, "make the state folder: %w", err)
 	}
-	d := &Daemon{log: cfg.Logger, history: newHistory(), ownImages: cfg.ImageDir == "", booting: make(chan struct{}, bootsAtOnce)}
+	d := &Daemon{log: cfg.Logger, history: newHistory(), ownImages: cfg.ImageDir == "", keep: cmp.Or(cfg.KeepVersions, DefaultKeepVersions), random: cfg.Random, booting: make(chan struct{}, bootsAtOnce)}
+	if d.random == nil {
+		d.random = rand.Float64
+	}
 	d.ctx, d.cancel = context.WithCancelCause(context.Background())
 	defer func() {
 		if err != nil {
@@ -177,7 +190,7 @@ func (d *Daemon) sweep() error {
 	if err != nil {
 		return err
 	}
-	versions, err := d.registry.List()
+	versions, err := d.registry.All()
 	if err != nil {
 		return err
 	}
@@ -199,7 +212,7 @@ func (d *Daemon) sweep() error {
 	return nil
 }
 
-// expect has VMMs started for the functions there are.
+// expect has VMMs started for the versions that serve.
 func (d *Daemon) expect() error {
 	versions, err := d.registry.List()
 	for _, v := range versions {

@@ -12,8 +12,8 @@ import (
 )
 
 // Deploy makes the next version of the function called name out of code, a tar
-// stream, and makes it the one that serves. Until then, and after any error,
-// the previous version serves. events is told of each step, from one goroutine.
+// stream, and makes it the one that serves. Until then, and after any error, the
+// one before it does. Earlier versions stay, up to a number. events is told of each step, from one goroutine.
 func (d *Daemon) Deploy(ctx context.Context, name string, s thaw.Settings, code io.Reader, events func(thaw.DeployEvent)) (v thaw.Version, err error) {
 	ctx, end, err := d.begin(ctx)
 	if err != nil {
@@ -28,7 +28,7 @@ func (d *Daemon) Deploy(ctx context.Context, name string, s thaw.Settings, code 
 		return v, thaw.Errorf(thaw.CodeConflict, "function %s is being deployed already: wait for that to end", name)
 	}
 	defer d.deploys.unlock(name)
-	defer d.prune() // of the version before, or of what failed
+	defer d.prune() // of versions that go, or of what failed
 	if v, err = d.deploy(ctx, name, s, code, &progress{events: events}); err != nil {
 		if _, e := d.registry.Get(name); thaw.CodeOf(e) == thaw.CodeNotFound {
 			err = errors.Join(err, d.logs.remove(name)) // nobody could ask for them
@@ -119,42 +119,19 @@ func (d *Daemon) tryRestore(ctx context.Context, v thaw.Version) (time.Duration,
 	return took, nil
 }
 
-// activate makes v the version that serves and retires the ones before.
+// activate makes v the version that serves, and removes those that are too many
+// then.
 func (d *Daemon) activate(v thaw.Version, p *progress) error {
 	done := p.step("activate")
-	if err := d.registry.Put(v); err != nil {
+	replaced, err := d.registry.Put(v)
+	if err != nil {
 		return errors.Join(err, d.removeSnapshot(v))
 	}
-	d.pool.Retire(v.Function, v.Number-1)
-	if err := d.forgetOlder(v); err != nil { // v serves all the same
+	d.retire(v.Function, replaced)
+	if err := d.pruneVersions(v.Function); err != nil { // v serves all the same
 		d.log.Error("older versions could not be removed", "function", v.Function, "version", v.Number, "error", err)
 	}
 	done(fmt.Sprintf("version %d serves", v.Number))
-	return nil
-}
-
-// forgetOlder gives back the disk space of the versions before v: only the
-// newest one can be invoked.
-func (d *Daemon) forgetOlder(v thaw.Version) error {
-	all, err := d.registry.Versions(v.Function)
-	if err != nil {
-		return err
-	}
-	for _, old := range all {
-		if old.Number >= v.Number || old.Snapshot == "" {
-			continue
-		}
-		if err := d.removeSnapshot(old); err != nil {
-			return err
-		}
-		err := d.registry.Update(old.Function, old.Number, func(v *thaw.Version) error {
-			v.Snapshot, v.Problem = "", "superseded"
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-	}
 	return nil
 }
 

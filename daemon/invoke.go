@@ -33,7 +33,7 @@ func (d *Daemon) Invoke(ctx context.Context, r thaw.InvokeRequest) (thaw.Reply, 
 	if len(r.Payload) > thaw.MaxPayload {
 		return thaw.Reply{}, thaw.Errorf(thaw.CodeTooLarge, "request body is %d bytes: at most %d are allowed", len(r.Payload), thaw.MaxPayload)
 	}
-	v, err := d.registry.Get(r.Function)
+	v, err := d.resolve(r.Function, d.random())
 	if err != nil {
 		return thaw.Reply{}, err
 	}
@@ -190,7 +190,7 @@ func (d *Daemon) restore(ctx context.Context, v thaw.Version, way instance.Way, 
 	if err == nil {
 		return in, ""
 	}
-	if now, e := d.registry.Get(v.Function); e == nil && now.Snapshot == v.Snapshot {
+	if now, e := d.still(v); e == nil && now.Snapshot == v.Snapshot {
 		d.giveUp(v, err)
 	} // else it was taken away under the restore, with reason
 	return nil, fmt.Sprintf("restore failed: %v", err)

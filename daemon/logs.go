@@ -84,22 +84,23 @@ func (l *logs) all(function string) ([]string, error) {
 	return append(backups, l.path(function)), err
 }
 
-// tail returns up to limit of the newest lines, newest last.
-func (l *logs) tail(function string, limit int) ([]thaw.LogLine, error) {
+// tail returns up to limit of the newest lines of the versions that which wants,
+// newest last.
+func (l *logs) tail(function string, limit int, which func(version int) bool) ([]thaw.LogLine, error) {
 	names, err := l.all(function)
 	if err != nil {
 		return nil, err
 	}
 	lines := []thaw.LogLine{}
 	for _, name := range names {
-		if lines, err = readLog(name, function, lines, limit); err != nil {
+		if lines, err = readLog(name, function, lines, limit, which); err != nil {
 			return nil, err
 		}
 	}
 	return lines, nil
 }
 
-func readLog(name, function string, lines []thaw.LogLine, limit int) ([]thaw.LogLine, error) {
+func readLog(name, function string, lines []thaw.LogLine, limit int, which func(version int) bool) ([]thaw.LogLine, error) {
 	f, err := os.Open(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return lines, nil
@@ -114,6 +115,9 @@ func readLog(name, function string, lines []thaw.LogLine, limit int) ([]thaw.Log
 		var line thaw.LogLine
 		if json.Unmarshal(scanner.Bytes(), &line) != nil || line.Function != function {
 			continue // torn by a kill
+		}
+		if !which(line.Version) {
+			continue
 		}
 		lines = append(lines, line)
 		if len(lines) > limit {

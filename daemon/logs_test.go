@@ -32,10 +32,12 @@ func logLine(function, text string) thaw.LogLine {
 	}
 }
 
+func everyVersion(int) bool { return true }
+
 // texts returns what tail does, without the rest.
 func texts(t *testing.T, l *logs, function string, limit int) []string {
 	t.Helper()
-	lines, err := l.tail(function, limit)
+	lines, err := l.tail(function, limit, everyVersion)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +61,7 @@ func TestLogs(t *testing.T) {
 			t.Errorf("tail of %d: %s", limit, d)
 		}
 	}
-	lines, err := l.tail("f", 1)
+	lines, err := l.tail("f", 1, everyVersion)
 	if err != nil || len(lines) != 1 {
 		t.Fatal(lines, err)
 	}
@@ -296,7 +298,7 @@ func TestLogsAtOnce(t *testing.T) {
 			function := fmt.Sprint("f", i%2)
 			for n := range 100 {
 				l.add(logLine(function, fmt.Sprint(n)))
-				if _, err := l.tail(function, 5); err != nil {
+				if _, err := l.tail(function, 5, everyVersion); err != nil {
 					t.Error(err)
 				}
 			}

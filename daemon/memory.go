@@ -10,15 +10,15 @@ import (
 	"thaw/workingset"
 )
 
-// Memory returns what the memory of the snapshot that serves name is made of, as
-// policy sees it.
+// Memory returns what the memory of the snapshot of the version that name,
+// NAME[:QUALIFIER], names is made of, as policy sees it.
 func (d *Daemon) Memory(_ context.Context, name string, policy thaw.Policy) (thaw.MemoryMap, error) {
-	v, err := d.registry.Get(name)
+	v, err := d.find(name)
 	if err != nil {
 		return thaw.MemoryMap{}, err
 	}
 	if v.Snapshot == "" {
-		return thaw.MemoryMap{}, thaw.Errorf(thaw.CodeConflict, "function %s has no snapshot: %s", name, v.Problem)
+		return thaw.MemoryMap{}, thaw.Errorf(thaw.CodeConflict, "version %d of function %s has no snapshot: %s", v.Number, v.Function, v.Problem)
 	}
 	m, err := d.snapshots.Manifest(v.Snapshot)
 	if err != nil {
@@ -35,7 +35,7 @@ func (d *Daemon) Memory(_ context.Context, name string, policy thaw.Policy) (tha
 	if err != nil {
 		return thaw.MemoryMap{}, err
 	}
-	memory := thaw.MemoryMap{Function: name, Version: v.Number, Snapshot: m.ID, Policy: policy, Pages: m.MemoryBytes / thaw.PageSize, Trace: []thaw.FirstTouch{}}
+	memory := thaw.MemoryMap{Function: v.Function, Version: v.Number, Snapshot: m.ID, Policy: policy, Pages: m.MemoryBytes / thaw.PageSize, Trace: []thaw.FirstTouch{}}
 	memory.Runs = plan.Classes(uint32(memory.Pages), known.NonZero, trace, p)
 	if trace != nil {
 		memory.Trace = firstTouches(trace)

@@ -9,10 +9,11 @@ import (
 	"thaw/snapshot"
 )
 
-// verifySnapshots checks every snapshot by checksum, one after the other, and
-// takes the bad ones out of use.
+// verifySnapshots checks the snapshot of every version by checksum, one after the
+// other, and takes the bad ones out of use. Those of versions that nothing points
+// at are made again when they are asked for.
 func (d *Daemon) verifySnapshots() {
-	versions, err := d.registry.List()
+	versions, err := d.registry.All()
 	if err != nil {
 		d.log.Error("snapshots could not be listed", "error", err)
 		return
@@ -30,24 +31,31 @@ func (d *Daemon) verifySnapshots() {
 		}
 		d.giveUp(v, err)
 		if errors.Is(err, snapshot.ErrCorrupt) || errors.Is(err, snapshot.ErrStale) {
-			d.rebuild(v)
+			d.rebuildIfPointedAt(v)
 		}
+	}
+}
+
+func (d *Daemon) rebuildIfPointedAt(v thaw.Version) {
+	if f, err := d.registry.Function(v.Function); err == nil && f.PointsAt(v.Number) {
+		d.rebuild(v)
 	}
 }
 
 // rebuild makes a new snapshot of v in the background, unless one is being made,
 // v has one, or the last try failed not long ago.
 func (d *Daemon) rebuild(v thaw.Version) {
-	if d.retry.wait(v.Function) || !d.rebuilds.tryLock(v.Function) {
+	key := keyOf(v)
+	if d.retry.wait(key) || !d.rebuilds.tryLock(key) {
 		return
 	}
 	d.background.Go(func() {
-		defer d.rebuilds.unlock(v.Function)
+		defer d.rebuilds.unlock(key)
 		err := d.remake(v)
 		if d.ctx.Err() != nil {
 			return
 		}
-		d.retry.note(v.Function, err)
+		d.retry.note(key, err)
 		if err != nil {
 			d.log.Error("snapshot could not be made again", "function", v.Function, "version", v.Number, "error", err)
 		}
@@ -57,13 +65,13 @@ func (d *Daemon) rebuild(v thaw.Version) {
 func (d *Daemon) remake(v thaw.Version) error {
 	d.imageUse.RLock()
 	defer d.imageUse.RUnlock()
-	now, err := d.registry.Get(v.Function)
-	if err != nil || now.Number != v.Number || now.Snapshot != "" {
-		return nil //nolint:nilerr // removed, superseded or repaired meanwhile
+	now, err := d.still(v)
+	if err != nil || now.Snapshot != "" {
+		return nil //nolint:nilerr // removed or repaired meanwhile
 	}
 	p := &progress{events: func(e thaw.DeployEvent) {
 		if e.Message != "" {
-			d.log.Info("making a snapshot again", "function", v.Function, "step", e.Step, "message", e.Message)
+			d.log.Info("making a snapshot again", "function", v.Function, "version", v.Number, "step", e.Step, "message", e.Message)
 		}
 	}}
 	if err := d.makeSnapshot(d.ctx, &now, p); err != nil {
@@ -75,29 +83,22 @@ func (d *Daemon) remake(v thaw.Version) error {
 	return d.use(now)
 }
 
-// use gives v, which serves, its new snapshot, and takes it back if v does not
-// serve any more.
+// use gives v its new snapshot, or takes that back if v has been removed.
 func (d *Daemon) use(v thaw.Version) error {
-	set := func(snapshot, problem string) error {
-		return d.registry.Update(v.Function, v.Number, func(u *thaw.Version) error {
-			u.Snapshot, u.Problem = snapshot, problem
-			return nil
-		})
-	}
-	err := set(v.Snapshot, "")
-	if now, e := d.registry.Get(v.Function); err == nil && e == nil && now.Number == v.Number {
+	err := d.registry.Update(v.Function, v.Number, func(u *thaw.Version) error {
+		u.Snapshot, u.Problem = v.Snapshot, ""
+		return nil
+	})
+	if err == nil {
 		return nil
 	}
-	if err == nil {
-		err = set("", "superseded")
-	}
 	if thaw.CodeOf(err) == thaw.CodeNotFound {
-		err = nil // removed
+		err = nil
 	}
 	return errors.Join(err, d.snapshots.Remove(v.Snapshot))
 }
 
-// backoff spaces out tries that fail, one function from another. The zero value
+// backoff spaces out tries that fail, one version from another. The zero value
 // is ready; its methods may be called concurrently.
 type backoff struct {
 	mu    sync.Mutex

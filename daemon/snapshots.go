@@ -9,7 +9,7 @@ import (
 	"thaw"
 )
 
-// Snapshots returns every snapshot there is, those that serve first, by function;
+// Snapshots returns every snapshot there is, those of versions first, by function;
 // what is in quarantine comes last, newest first.
 func (d *Daemon) Snapshots(context.Context) ([]thaw.Snapshot, error) {
 	all, err := d.snapshots.List()
@@ -41,9 +41,9 @@ func (d *Daemon) DescribeSnapshot(_ context.Context, id string) (thaw.Snapshot, 
 	return s, nil
 }
 
-// serving returns the versions that serve, by their snapshot.
+// serving returns every version, by its snapshot.
 func (d *Daemon) serving() (map[string]thaw.Version, error) {
-	versions, err := d.registry.List()
+	versions, err := d.registry.All()
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +105,7 @@ func (d *Daemon) RemoveSnapshot(_ context.Context, id string) error {
 	}
 	// A snapshot that is being made serves, or is gone, before its deploy has ended:
 	// one that is seen here and has no deploy under way will never begin to serve.
-	if s.Status != thaw.SnapshotQuarantined && (d.deploys.isHeld(s.Function) || d.rebuilds.isHeld(s.Function)) {
+	if s.Status != thaw.SnapshotQuarantined && (d.deploys.isHeld(s.Function) || d.rebuilds.isHeld(thaw.RefTo(s.Function, s.Version).String())) {
 		return thaw.Errorf(thaw.CodeConflict, "snapshot %s may be about to serve, a snapshot of function %s is being made: wait for that to end", id, s.Function)
 	}
 	if err := d.snapshots.Discard(id, func() error { return d.checkUnneeded(id) }); err != nil {
@@ -115,14 +115,14 @@ func (d *Daemon) RemoveSnapshot(_ context.Context, id string) error {
 	return nil
 }
 
-// checkUnneeded refuses the snapshot called id if a version that serves needs it.
+// checkUnneeded refuses the snapshot called id if a version needs it.
 func (d *Daemon) checkUnneeded(id string) error {
 	serving, err := d.serving()
 	if err != nil {
 		return err
 	}
 	if v, ok := serving[id]; ok {
-		return thaw.Errorf(thaw.CodeConflict, "snapshot %s is what version %d of function %s starts from: it goes with the function (thaw rm %s), or when that is deployed again", id, v.Number, v.Function, v.Function)
+		return thaw.Errorf(thaw.CodeConflict, "snapshot %s is what version %d of function %s starts from: it goes with the version (thaw rm %s:%d) or with the function (thaw rm %s)", id, v.Number, v.Function, v.Function, v.Number, v.Function)
 	}
 	return nil
 }

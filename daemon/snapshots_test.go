@@ -54,7 +54,7 @@ func (d *Daemon) serve(t *testing.T, function string, m thaw.Manifest) {
 	t.Helper()
 	number, err := d.registry.NextVersion(function)
 	if err == nil {
-		err = d.registry.Put(thaw.Version{Function: function, Number: number, Settings: thaw.Settings{}.WithDefaults(), Snapshot: m.ID, Created: time.Now()})
+		_, err = d.registry.Put(thaw.Version{Function: function, Number: number, Settings: thaw.Settings{}.WithDefaults(), Snapshot: m.ID, Created: time.Now()})
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -112,9 +112,11 @@ func TestRemoveSnapshot(t *testing.T) {
 	d.deploys.tryLock("hello")
 	refused("its function is being deployed", "wait for that to end")
 	d.deploys.unlock("hello")
-	d.rebuilds.tryLock("hello")
+	d.rebuilds.tryLock("hello:1")
 	refused("it is being made again", "wait for that to end")
-	d.rebuilds.unlock("hello")
+	d.rebuilds.unlock("hello:1")
+	d.rebuilds.tryLock("hello:2")
+	defer d.rebuilds.unlock("hello:2")
 	d.deploys.tryLock("other")
 	defer d.deploys.unlock("other")
 
@@ -126,12 +128,16 @@ func TestRemoveSnapshot(t *testing.T) {
 	}
 	next := d.snapshotOf(t, "hello", 2)
 	d.serve(t, "hello", next)
+	refused("it does not serve, but could", "thaw rm hello:1")
+	if removed, err := d.registry.Prune("hello", 1); err != nil || len(removed) != 1 {
+		t.Fatalf("Prune = %v, %v", removed, err)
+	}
 	refused("a VM was restored from it", "in use")
 	if err := opened.Close(); err != nil {
 		t.Fatal(err)
 	}
 	if err := d.RemoveSnapshot(t.Context(), m.ID); err != nil {
-		t.Errorf("superseded: %v", err)
+		t.Errorf("its version was removed: %v", err)
 	}
 	if err := d.RemoveSnapshot(t.Context(), m.ID); thaw.CodeOf(err) != thaw.CodeNotFound {
 		t.Errorf("removed: %v", err)

@@ -79,7 +79,7 @@ func open(t testing.TB, state string, change func(*daemon.Config)) *site {
 	}
 	shareAcceleration(t, state)
 	server := httptest.NewServer(gateway.New(gateway.Config{
-		Invoker: s.daemon, Deployer: s.daemon, Catalog: s.daemon, Snapshots: s.daemon, Verifier: s.daemon, Monitor: s.daemon,
+		Invoker: s.daemon, Deployer: s.daemon, Catalog: s.daemon, Versions: s.daemon, Snapshots: s.daemon, Verifier: s.daemon, Monitor: s.daemon,
 		Logger: slog.New(slog.DiscardHandler), // what matters is in the replies
 		Info: func() api.Info {
 			waiting, full := s.daemon.Prestarted()

@@ -126,7 +126,7 @@ func testSetDamaged(t *testing.T, s *site, id string) {
 	}
 	bin, env := build(t), []string{"THAW_ADDR=" + s.url}
 	out, code := execute(t, bin, env, "snapshot", "verify", "probe")
-	for _, want := range []string{"\n  loading-set-reap     corrupt ", "\n  memory               ok ", "of probe version 1: BAD", "loading-set-reap is corrupt: it is good without", "`thaw invoke probe --record -d EVENT`"} {
+	for _, want := range []string{"\n  loading-set-reap     corrupt ", "\n  memory               ok ", "of probe version 1: BAD", "loading-set-reap is corrupt: it is good without", "`thaw invoke probe:1 --record -d EVENT`"} {
 		if code != 4 || !strings.Contains(out, want) {
 			t.Errorf("exit %d, want 4 and %q:\n%s", code, want, out)
 		}

@@ -40,7 +40,7 @@ func (s Subject) booted() string {
 	if s.Invocation.Reason == "" {
 		return "It booted, as was asked for: any other policy restores the snapshot."
 	}
-	return "It booted because its snapshot could not be used; a new one is made in the background. Look at `thaw describe " + s.Invocation.Function + "`."
+	return "It booted because its snapshot could not be used; a new one is made in the background. Look at `thaw describe " + s.Invocation.Ref().String() + "`."
 }
 
 func (s Subject) onDemand() string {
@@ -68,7 +68,7 @@ func (s Subject) missed() string {
 	if q == nil || q.Brought == 0 || q.Recall() >= lowRecall {
 		return ""
 	}
-	return fmt.Sprintf("%s pages that were needed had not been recorded. Such invocations get recorded by themselves, or now: `thaw invoke %s --record -d EVENT`.", comma(q.Misses), s.Invocation.Function)
+	return fmt.Sprintf("%s pages that were needed had not been recorded. Such invocations get recorded by themselves, or now: `thaw invoke %s --record -d EVENT`.", comma(q.Misses), s.Invocation.Ref())
 }
 
 func (s Subject) wasted() string {
@@ -76,7 +76,7 @@ func (s Subject) wasted() string {
 	if q == nil || q.Brought == 0 || q.Precision() >= lowPrecision {
 		return ""
 	}
-	return fmt.Sprintf("%s were brought in for nothing. If events have changed, record anew: `thaw invoke %s --record -d EVENT`.", bytes(q.BytesWasted()), s.Invocation.Function)
+	return fmt.Sprintf("%s were brought in for nothing. If events have changed, record anew: `thaw invoke %s --record -d EVENT`.", bytes(q.BytesWasted()), s.Invocation.Ref())
 }
 
 func (s Subject) emulated() string {

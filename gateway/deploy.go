@@ -24,6 +24,9 @@ const (
 // deploy reads settings and code and replies with a line per event. An error
 // before the first event has its own status; a later one is the last line.
 func (h handlers) deploy(w http.ResponseWriter, r *http.Request) error {
+	if err := thaw.CheckName(r.PathValue("name")); err != nil {
+		return err // a deploy makes the version that a qualifier would name
+	}
 	conn := http.NewResponseController(w)
 	// Events are sent while code is still being read. A writer that can do
 	// neither this nor deadlines is that of a test.

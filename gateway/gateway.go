@@ -6,12 +6,19 @@
 //
 //	POST /2015-03-31/functions/{name}/invocations
 //
-// with headers of thaw that say how the start went. The rest is under /v1:
+// with headers of thaw that say how the start went. {name} may have a qualifier,
+// name:QUALIFIER, or here ?Qualifier=: a version, an alias or $LATEST; without one
+// the version that serves is meant. The rest is under /v1:
 //
-//	GET    /v1/functions                the newest version of each function
+//	GET    /v1/functions                the version of each function that serves
 //	GET    /v1/functions/{name}         everything about one
 //	PUT    /v1/functions/{name}         deploy; replies with a line per event
-//	DELETE /v1/functions/{name}         remove
+//	DELETE /v1/functions/{name}         remove it, or one version of it
+//	GET    /v1/functions/{name}/versions  newest first
+//	POST   /v1/functions/{name}/rollback  ?version=N serves then, or what did before
+//	GET    /v1/functions/{name}/aliases
+//	PUT    /v1/functions/{name}/aliases/{alias}  make or move it
+//	DELETE /v1/functions/{name}/aliases/{alias}
 //	GET    /v1/functions/{name}/memory  ?policy=P, what its snapshot's memory is made of
 //	GET    /v1/functions/{name}/logs    ?limit=N, newest last
 //	DELETE /v1/functions/{name}/instances  end its idle VMs
@@ -55,13 +62,26 @@ type Deployer interface {
 
 // Catalog holds what is deployed.
 type Catalog interface {
-	// Functions returns the newest version of each function.
+	// Functions returns the version of each function that serves.
 	Functions(ctx context.Context) ([]thaw.Version, error)
+	// Describe and the others take NAME[:QUALIFIER]. Remove without a qualifier
+	// removes every version.
 	Describe(ctx context.Context, name string) (thaw.Description, error)
 	Remove(ctx context.Context, name string) error
-	// Memory returns what the memory of a function's snapshot is made of, as
-	// policy sees it.
+	// Memory returns what the memory of a version's snapshot is made of, as policy
+	// sees it.
 	Memory(ctx context.Context, name string, policy thaw.Policy) (thaw.MemoryMap, error)
+}
+
+// Versioner keeps the versions of functions and what points at them.
+type Versioner interface {
+	// Versions returns them newest first.
+	Versions(ctx context.Context, name string) ([]thaw.VersionInfo, error)
+	// Rollback makes a version the one that serves: with 0 the one that did before.
+	Rollback(ctx context.Context, name string, number int) (thaw.Version, error)
+	Aliases(ctx context.Context, name string) ([]thaw.Alias, error)
+	SetAlias(ctx context.Context, name string, a thaw.Alias) error
+	RemoveAlias(ctx context.Context, name, alias string) error
 }
 
 // SnapshotCatalog holds the snapshots, and what was put in quarantine.
@@ -82,9 +102,9 @@ type Verifier interface {
 // Monitor shows what runs.
 type Monitor interface {
 	Instances() []thaw.Instance
-	// EndIdle ends the idle instances of a function.
+	// EndIdle ends the idle instances of NAME[:QUALIFIER].
 	EndIdle(name string) error
-	// Logs returns up to limit of the newest lines of a function, newest last.
+	// Logs returns up to limit of the newest lines of NAME[:QUALIFIER], newest last.
 	Logs(name string, limit int) ([]thaw.LogLine, error)
 }
 
@@ -93,6 +113,7 @@ type Config struct {
 	Invoker   Invoker
 	Deployer  Deployer
 	Catalog   Catalog
+	Versions  Versioner
 	Snapshots SnapshotCatalog
 	Verifier  Verifier
 	Monitor   Monitor

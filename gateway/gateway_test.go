@@ -35,6 +35,7 @@ type fakeEngine struct {
 	snapshots  func() ([]thaw.Snapshot, error)
 	snapshot   func(string) (thaw.Snapshot, error)
 	discard    func(string) error
+	versions   func(call string) error
 	verify     func(context.Context, string, func(thaw.FileCheck)) (thaw.Verification, error)
 }
 
@@ -100,7 +101,7 @@ func start(t *testing.T, e fakeEngine) (url string, log *lockedBuffer) {
 	t.Helper()
 	log = &lockedBuffer{}
 	server := httptest.NewServer(New(Config{
-		Invoker: e, Deployer: e, Catalog: e, Snapshots: e, Verifier: e, Monitor: e,
+		Invoker: e, Deployer: e, Catalog: e, Versions: e, Snapshots: e, Verifier: e, Monitor: e,
 		Logger: slog.New(slog.NewTextHandler(log, nil)),
 		Info:   func() api.Info { return api.Info{Version: "v1", PID: 7} },
 	}))
@@ -226,7 +227,7 @@ func TestInvokeRequests(t *testing.T) {
 		{name: "as large as it may be", body: large[:thaw.MaxPayload-1] + `"`, want: thaw.InvokeRequest{Payload: []byte(large[:thaw.MaxPayload-1] + `"`)}},
 		{name: "policy and cold", header: http.Header{"Thaw-Policy": {"vanilla"}, "Thaw-Cold": {"true"}}, want: thaw.InvokeRequest{Payload: []byte("{}"), Policy: thaw.PolicyVanilla, Cold: true}},
 		{name: "discard", header: http.Header{"Thaw-Cold": {"false"}, "Thaw-Discard": {"1"}}, want: thaw.InvokeRequest{Payload: []byte("{}"), Discard: true}},
-		{name: "type and qualifier", path: invokeURL + "?Qualifier=$LATEST", header: http.Header{"X-Amz-Invocation-Type": {"RequestResponse"}}, want: thaw.InvokeRequest{Payload: []byte("{}")}},
+		{name: "type", header: http.Header{"X-Amz-Invocation-Type": {"RequestResponse"}}, want: thaw.InvokeRequest{Payload: []byte("{}")}},
 
 		{name: "not JSON", body: "{", status: 400, kind: "InvalidRequestContentException", blame: "User"},
 		{name: "white space", body: " ", status: 400, kind: "InvalidRequestContentException", blame: "User"},
@@ -236,7 +237,6 @@ func TestInvokeRequests(t *testing.T) {
 		{name: "bad cold", header: http.Header{"Thaw-Cold": {"very"}}, status: 400, kind: "InvalidParameterValueException", blame: "User"},
 		{name: "bad discard", header: http.Header{"Thaw-Discard": {"2"}}, status: 400, kind: "InvalidParameterValueException", blame: "User"},
 		{name: "event", header: http.Header{"X-Amz-Invocation-Type": {"Event"}}, status: 400, kind: "InvalidParameterValueException", blame: "User"},
-		{name: "qualifier", path: invokeURL + "?Qualifier=2", status: 400, kind: "InvalidParameterValueException", blame: "User"},
 		{name: "unknown parameter", path: invokeURL + "?x=2", status: 400, kind: "InvalidParameterValueException", blame: "User"},
 		{name: "bad name", path: "/2015-03-31/functions/-x/invocations", status: 400, kind: "InvalidParameterValueException", blame: "User"},
 		{name: "unknown path", path: "/2015-03-31/functions/x/aliases", status: 404, kind: "ResourceNotFoundException", blame: "User"},

@@ -58,13 +58,15 @@ func (h handlers) dryRun(w http.ResponseWriter, r *http.Request, request thaw.In
 
 // readInvoke makes a request for the engine out of an HTTP request.
 func readInvoke(w http.ResponseWriter, r *http.Request) (thaw.InvokeRequest, error) {
-	request := thaw.InvokeRequest{Function: r.PathValue("name")}
+	var request thaw.InvokeRequest
 	if err := checkInvocationType(r); err != nil {
 		return request, err
 	}
-	if q := r.URL.Query().Get("Qualifier"); q != "" && q != "$LATEST" {
-		return request, thaw.Errorf(thaw.CodeInvalid, "qualifier %s is not supported: leave it out, the newest version serves", printable(q))
+	ref, err := readRef(r)
+	if err != nil {
+		return request, err
 	}
+	request.Function = ref.String()
 	if p := r.Header.Get(api.HeaderPolicy); p != "" {
 		policy, err := thaw.ParsePolicy(p)
 		if err != nil {
@@ -72,7 +74,6 @@ func readInvoke(w http.ResponseWriter, r *http.Request) (thaw.InvokeRequest, err
 		}
 		request.Policy = policy
 	}
-	var err error
 	for name, to := range map[string]*bool{
 		api.HeaderCold: &request.Cold, api.HeaderOnDemand: &request.OnDemand,
 		api.HeaderDiscard: &request.Discard, api.HeaderFrozen: &request.Frozen, api.HeaderRecord: &request.Record,
@@ -83,6 +84,20 @@ func readInvoke(w http.ResponseWriter, r *http.Request) (thaw.InvokeRequest, err
 	}
 	request.Payload, err = readPayload(w, r)
 	return request, err
+}
+
+// readRef reads which version is to be invoked: the qualifier is in the path or in
+// the query, as in Lambda.
+func readRef(r *http.Request) (thaw.Ref, error) {
+	ref, err := thaw.ParseRef(r.PathValue("name"))
+	q := r.URL.Query().Get("Qualifier")
+	switch {
+	case err != nil || q == "" || q == ref.Qualifier:
+		return ref, err
+	case ref.Qualifier != "":
+		return ref, thaw.Errorf(thaw.CodeInvalid, "the path names %s and the query the qualifier %s: give one of the two", ref, printable(q))
+	}
+	return thaw.ParseRef(ref.Function + ":" + q)
 }
 
 func checkInvocationType(r *http.Request) error {

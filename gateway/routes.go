@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"errors"
 	"net/http"
 	"net/url"
 	"slices"
@@ -39,6 +40,19 @@ func (h handlers) routes() []route {
 			http.MethodGet:    {h.describe, nil},
 			http.MethodPut:    {h.deploy, nil},
 			http.MethodDelete: {h.remove, nil},
+		}},
+		{function + api.PathVersionsSuffix, map[string]endpoint{
+			http.MethodGet: {h.versions, nil},
+		}},
+		{function + api.PathRollbackSuffix, map[string]endpoint{
+			http.MethodPost: {h.rollback, []string{"version"}},
+		}},
+		{function + api.PathAliasesSuffix, map[string]endpoint{
+			http.MethodGet: {h.aliases, nil},
+		}},
+		{function + api.PathAliasesSuffix + "/{alias}", map[string]endpoint{
+			http.MethodPut:    {h.setAlias, nil},
+			http.MethodDelete: {h.removeAlias, nil},
 		}},
 		{function + api.PathMemorySuffix, map[string]endpoint{
 			http.MethodGet: {h.memory, []string{"policy"}},
@@ -108,8 +122,11 @@ func (t route) serve(w http.ResponseWriter, r *http.Request) error {
 // checkPath wants names in the path that can be.
 func (t route) checkPath(r *http.Request) error {
 	switch {
+	case strings.Contains(t.pattern, "{alias}"):
+		return errors.Join(thaw.CheckName(r.PathValue("name")), thaw.CheckAlias(r.PathValue("alias")))
 	case strings.Contains(t.pattern, "{name}"):
-		return thaw.CheckName(r.PathValue("name"))
+		_, err := thaw.ParseRef(r.PathValue("name"))
+		return err
 	case strings.Contains(t.pattern, "{snapshot}"):
 		return thaw.CheckSnapshotID(r.PathValue("snapshot"))
 	}

@@ -24,7 +24,7 @@ type Pool struct {
 
 	mu      sync.Mutex
 	leases  map[*Lease]struct{}
-	retired map[string]int // versions up to this one are not kept
+	removed map[versionKey]struct{} // never to come back: numbers are not reused
 	closed  bool
 	watched sync.WaitGroup
 }
@@ -38,7 +38,15 @@ type Lease struct {
 	since    time.Time // idle since
 	expiry   *time.Timer
 	served   int
+	retired  bool // it ends with its invocation
 }
+
+type versionKey struct {
+	function string
+	number   int
+}
+
+func (l *Lease) key() versionKey { return versionKey{l.version.Function, l.version.Number} }
 
 // Instance is the leased instance, nil when the holder is to make it and to
 // call Fill.
@@ -46,17 +54,21 @@ func (l *Lease) Instance() *Instance { return l.instance }
 
 // NewPool returns an empty pool.
 func NewPool(limits PoolLimits) *Pool {
-	return &Pool{limits: limits, leases: map[*Lease]struct{}{}, retired: map[string]int{}}
+	return &Pool{limits: limits, leases: map[*Lease]struct{}{}, removed: map[versionKey]struct{}{}}
 }
 
 // Acquire returns a lease on an idle instance of v, the most recently used one,
 // or on the place for a new one, which it always is when cold. It fails with
-// [thaw.CodeThrottled] at a limit and [thaw.CodeUnavailable] after Close.
+// [thaw.CodeThrottled] at a limit, [thaw.CodeNotFound] after Remove and
+// [thaw.CodeUnavailable] after Close.
 func (p *Pool) Acquire(v thaw.Version, cold bool) (*Lease, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
 		return nil, thaw.Errorf(thaw.CodeUnavailable, "the daemon is stopping")
+	}
+	if _, gone := p.removed[versionKey{v.Function, v.Number}]; gone {
+		return nil, thaw.Errorf(thaw.CodeNotFound, "version %d of function %s has just been removed", v.Number, v.Function)
 	}
 	if l := p.idle(v); l != nil && !cold {
 		l.expiry.Stop()
@@ -75,7 +87,7 @@ func (p *Pool) Acquire(v thaw.Version, cold bool) (*Lease, error) {
 func (p *Pool) idle(v thaw.Version) *Lease {
 	var best *Lease
 	for l := range p.leases {
-		if l.state != thaw.InstanceIdle || l.version.Function != v.Function || l.version.Number != v.Number {
+		if l.state != thaw.InstanceIdle || l.key() != (versionKey{v.Function, v.Number}) {
 			continue
 		}
 		if best == nil || l.since.After(best.since) {
@@ -158,7 +170,7 @@ func (p *Pool) watch(l *Lease) {
 func (p *Pool) Release(l *Lease, keep bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if l.instance == nil || !keep || p.closed || p.limits.Idle <= 0 || l.version.Number <= p.retired[l.version.Function] {
+	if l.instance == nil || !keep || p.closed || p.limits.Idle <= 0 || l.retired {
 		p.remove(l)
 		return
 	}
@@ -177,25 +189,50 @@ func (p *Pool) expire(l *Lease, since time.Time) {
 	}
 }
 
-// Retire ends the instances of function's versions up to number: idle ones now,
-// busy ones after their invocation.
+// Retire ends the instances that a version has: idle ones now, busy ones after
+// their invocation. It may get others.
 func (p *Pool) Retire(function string, number int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.retired[function] = max(p.retired[function], number)
+	p.retire(versionKey{function, number})
+}
+
+// retire does it. The caller holds mu.
+func (p *Pool) retire(key versionKey) {
 	for l := range p.leases {
-		if l.version.Function == function && l.version.Number <= number && l.state == thaw.InstanceIdle {
+		if l.key() != key {
+			continue
+		}
+		if l.retired = true; l.state == thaw.InstanceIdle {
 			p.remove(l)
 		}
 	}
 }
 
-// EndIdle ends the idle instances of function.
-func (p *Pool) EndIdle(function string) {
+// Remove retires a version for good: it gets no instance any more.
+func (p *Pool) Remove(function string, number int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	key := versionKey{function, number}
+	p.removed[key] = struct{}{}
+	p.retire(key)
+}
+
+// Busy is how many instances of a version are at work or being made.
+func (p *Pool) Busy(function string, number int) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.count(func(l *Lease) bool {
+		return l.key() == versionKey{function, number} && l.state != thaw.InstanceIdle
+	})
+}
+
+// EndIdle ends the idle instances of those versions of function that which wants.
+func (p *Pool) EndIdle(function string, which func(number int) bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for l := range p.leases {
-		if l.version.Function == function && l.state == thaw.InstanceIdle {
+		if l.version.Function == function && which(l.version.Number) && l.state == thaw.InstanceIdle {
 			p.remove(l)
 		}
 	}

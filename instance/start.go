@@ -145,7 +145,7 @@ func (in *Instance) resume(ctx context.Context, restored bool) error {
 func (s *Starter) logger(in *Instance) func(agent.Log) {
 	return func(l agent.Log) {
 		s.OnLog(thaw.LogLine{
-			Time: l.Time, Function: in.Version.Function, Instance: in.ID,
+			Time: l.Time, Function: in.Version.Function, Version: in.Version.Number, Instance: in.ID,
 			RequestID: l.RequestID, Stream: l.Stream, Text: l.Text,
 		})
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"strconv"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -17,13 +18,18 @@ import (
 // lockTimeout is how long Open waits for another process to let go of the file.
 const lockTimeout = time.Second
 
-// errForeign is a bbolt file that some other program wrote.
-var errForeign = errors.New("it is not a registry of thaw")
+var (
+	// errForeign is a bbolt file that some other program wrote.
+	errForeign = errors.New("it is not a registry of thaw")
+	// errNewer is a file that a later thaw wrote, or brought forward.
+	errNewer = errors.New("a newer thaw has written it")
+)
 
 // Open opens the registry at path, making it and its folder when there is none.
 // One process at a time can hold it. Errors are fit for a user:
-// [thaw.CodeUnavailable] when another process has it open,
-// [thaw.CodeInternal] when the file is damaged, foreign or of a newer schema.
+// [thaw.CodeUnavailable] when another process has it open or a newer thaw wrote
+// it, [thaw.CodeInternal] when the file is damaged or foreign. One of an older
+// schema is brought forward, for good.
 func Open(path string) (*DB, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("make folder of registry: %w", err)
@@ -53,21 +59,59 @@ func open(path string) (*DB, error) {
 	return &DB{bolt: bolt}, nil
 }
 
-// prepare makes the buckets of a new file. A file without a schema is new:
-// inspect has refused every other one.
+// prepare makes the buckets of a new file and brings an older one forward. A file
+// without a schema is new: inspect has refused every other one.
 func prepare(tx *bbolt.Tx) error {
-	for _, name := range []string{bucketMeta, bucketCounters, bucketVersions} {
+	for _, name := range buckets() {
 		if _, err := tx.CreateBucketIfNotExists([]byte(name)); err != nil {
 			return fmt.Errorf("make bucket %s: %w", name, err)
 		}
 	}
 	meta := tx.Bucket([]byte(bucketMeta))
-	if meta.Get([]byte(keySchema)) != nil {
-		return nil
+	if string(meta.Get([]byte(keySchema))) == "1" {
+		if err := migrate1(tx); err != nil {
+			return fmt.Errorf("bring the registry forward from schema 1: %w", err)
+		}
 	}
 	return errors.Join(
 		meta.Put([]byte(keyFormat), []byte(formatName)),
-		meta.Put([]byte(keySchema), []byte(schemaVersion)))
+		meta.Put([]byte(keySchema), []byte(strconv.Itoa(schemaVersion))))
+}
+
+func buckets() []string {
+	return []string{bucketMeta, bucketCounters, bucketFunctions, bucketVersions}
+}
+
+// migrate1 keeps the newest version of each function, which serves: of the others
+// schema 1 kept neither snapshots nor images.
+func migrate1(tx *bbolt.Tx) error {
+	versions := tx.Bucket([]byte(bucketVersions))
+	var names []string // what is iterated over must not change
+	err := versions.ForEachBucket(func(name []byte) error {
+		names = append(names, string(name))
+		return nil
+	})
+	for _, name := range names {
+		err = errors.Join(err, keepNewest(tx, versions.Bucket([]byte(name)), name))
+	}
+	return err
+}
+
+func keepNewest(tx *bbolt.Tx, b *bbolt.Bucket, name string) error {
+	all, err := versionsIn(b, name)
+	if err != nil {
+		return err
+	}
+	if len(all) == 0 {
+		return fmt.Errorf("function %s has no versions", name)
+	}
+	newest := all[len(all)-1]
+	for _, v := range all[:len(all)-1] {
+		if err := b.Delete(numberKey(v.Number)); err != nil {
+			return err
+		}
+	}
+	return putFunction(tx, thaw.Function{Name: name, Serves: newest.Number})
 }
 
 // inspect reads the whole file through a read-only handle before it is opened
@@ -102,30 +146,66 @@ func inspectAll(tx *bbolt.Tx, fileSize int64) error {
 	if k, _ := tx.Cursor().First(); k == nil {
 		return nil // made, but not yet prepared
 	}
-	if err := inspectSchema(tx); err != nil {
+	schema, err := inspectSchema(tx)
+	if err != nil {
 		return err
 	}
-	versions := tx.Bucket([]byte(bucketVersions))
-	if versions == nil || tx.Bucket([]byte(bucketCounters)) == nil {
-		return errors.New("a bucket is missing")
+	for _, name := range buckets() {
+		if tx.Bucket([]byte(name)) == nil && (schema > 1 || name != bucketFunctions) {
+			return fmt.Errorf("bucket %s is missing", name)
+		}
 	}
+	if err := inspectVersions(tx); err != nil || schema == 1 {
+		return err
+	}
+	return inspectFunctions(tx)
+}
+
+func inspectVersions(tx *bbolt.Tx) error {
+	versions := tx.Bucket([]byte(bucketVersions))
 	return versions.ForEachBucket(func(name []byte) error {
-		return versions.Bucket(name).ForEach(func(k, raw []byte) error {
-			_, err := decodeVersion(string(name), k, raw)
-			return err
-		})
+		_, err := versionsIn(versions.Bucket(name), string(name))
+		return err
 	})
 }
 
-func inspectSchema(tx *bbolt.Tx) error {
+// inspectFunctions wants a function for each bucket of versions, which it points
+// into.
+func inspectFunctions(tx *bbolt.Tx) error {
+	functions, versions := tx.Bucket([]byte(bucketFunctions)), tx.Bucket([]byte(bucketVersions))
+	err := versions.ForEachBucket(func(name []byte) error {
+		if functions.Get(name) == nil {
+			return fmt.Errorf("nothing says which version of function %s serves", name)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return functions.ForEach(func(name, raw []byte) error {
+		f, err := decodeFunction(string(name), raw)
+		if err != nil {
+			return err
+		}
+		return inspectPointers(f, versions.Bucket(name))
+	})
+}
+
+// inspectSchema returns the schema of a file that this build can read.
+func inspectSchema(tx *bbolt.Tx) (schema int, err error) {
 	meta := tx.Bucket([]byte(bucketMeta))
 	if meta == nil || string(meta.Get([]byte(keyFormat))) != formatName {
-		return errForeign
+		return 0, errForeign
 	}
-	if got := string(meta.Get([]byte(keySchema))); got != schemaVersion {
-		return fmt.Errorf("its schema is %.20q and this build of thaw reads schema %s", got, schemaVersion)
+	got := string(meta.Get([]byte(keySchema)))
+	schema, err = strconv.Atoi(got)
+	if err != nil || schema < 1 {
+		return 0, fmt.Errorf("its schema is %.20q", got)
 	}
-	return nil
+	if schema > schemaVersion {
+		return 0, fmt.Errorf("%w: its schema is %d and this build of thaw reads up to %d", errNewer, schema, schemaVersion)
+	}
+	return schema, nil
 }
 
 // recovered turns a panic of f, also one from a page that cannot be read, into
@@ -145,6 +225,8 @@ func explain(path string, err error) error {
 	switch {
 	case errors.Is(err, bolterrors.ErrTimeout):
 		return thaw.Errorf(thaw.CodeUnavailable, "registry %s is in use by another process: stop the other thaw, or give this one another state directory", path)
+	case errors.Is(err, errNewer):
+		return thaw.Errorf(thaw.CodeUnavailable, "registry %s cannot be used (%w): start the thaw that wrote it, or give this one another state directory", path, err)
 	case errors.Is(err, os.ErrPermission):
 		return thaw.Errorf(thaw.CodeUnavailable, "open registry: %w: run thaw as the user who owns it", err)
 	case isPathError(err):

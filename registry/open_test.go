@@ -94,11 +94,11 @@ func TestNewerSchemaAndWrongRecord(t *testing.T) {
 		t.Error(err)
 	}
 	write(t, path, func(tx *bbolt.Tx) error {
-		return tx.Bucket([]byte(bucketMeta)).Put([]byte(keySchema), []byte("2"))
+		return tx.Bucket([]byte(bucketMeta)).Put([]byte(keySchema), []byte("3"))
 	})
 	_, err = Open(path)
-	wantCode(t, err, thaw.CodeInternal)
-	if !strings.Contains(err.Error(), `its schema is "2"`) {
+	wantCode(t, err, thaw.CodeUnavailable)
+	if !strings.Contains(err.Error(), "a newer thaw has written it: its schema is 3 and this build of thaw reads up to 2") {
 		t.Error(err)
 	}
 }

@@ -1,17 +1,25 @@
-// Package registry keeps functions and their versions in one bbolt file.
+// Package registry keeps functions, their versions and what points at them in
+// one bbolt file.
 //
 // # Layout
 //
-// The file holds three top-level buckets. Numbers are 8 bytes, big endian, so
+// The file holds four top-level buckets. Numbers are 8 bytes, big endian, so
 // that bbolt's key order is their order; values are JSON.
 //
-//	meta      "format" → "thaw registry", "schema" → "1"
-//	counters  function name → the highest version number ever given out
-//	versions  function name → bucket of: version number → thaw.Version
+//	meta       "format" → "thaw registry", "schema" → "2"
+//	counters   function name → the highest version number ever given out
+//	functions  function name → thaw.Function: what serves, and the aliases
+//	versions   function name → bucket of: version number → thaw.Version
 //
 // A counter outlives its function: a function that is removed and deployed
 // again goes on counting, so that a number never names two different deploys.
-// Every write is one transaction, which bbolt makes durable before it returns.
+// Every write is one transaction, which bbolt makes durable before it returns: a
+// kill leaves what was before it or what is after it, and no pointer ever names a
+// version that is not there.
+//
+// Schema 1 had no functions, and of the versions only the newest could be
+// invoked. Open brings it forward, in one transaction: that version serves, and
+// what was left of the others goes.
 package registry
 
 import (
@@ -26,13 +34,14 @@ import (
 
 // The keys of the layout above.
 const (
-	bucketMeta     = "meta"
-	bucketCounters = "counters"
-	bucketVersions = "versions"
-	keyFormat      = "format"
-	keySchema      = "schema"
-	formatName     = "thaw registry"
-	schemaVersion  = "1"
+	bucketMeta      = "meta"
+	bucketCounters  = "counters"
+	bucketFunctions = "functions"
+	bucketVersions  = "versions"
+	keyFormat       = "format"
+	keySchema       = "schema"
+	formatName      = "thaw registry"
+	schemaVersion   = 2
 )
 
 // DB is an open registry. Its methods may be called from many goroutines: reads
@@ -68,16 +77,17 @@ func (db *DB) NextVersion(name string) (int, error) {
 	return number, nil
 }
 
-// Put stores a new version under its own number. A number that is taken is a
+// Put stores a new version under its own number and makes it the one that serves;
+// replaced is the one that did, 0 of none. A number that is taken is a
 // [thaw.CodeConflict] error: versions are immutable but for [DB.Update].
-func (db *DB) Put(v thaw.Version) error {
+func (db *DB) Put(v thaw.Version) (replaced int, err error) {
 	if err := thaw.CheckName(v.Function); err != nil {
-		return err
+		return 0, err
 	}
 	if v.Number < 1 {
-		return thaw.Errorf(thaw.CodeInvalid, "version number %d of %s is not valid: reserve one first", v.Number, v.Function)
+		return 0, thaw.Errorf(thaw.CodeInvalid, "version number %d of %s is not valid: reserve one first", v.Number, v.Function)
 	}
-	return wrap("store version", v.Function, db.bolt.Update(func(tx *bbolt.Tx) error {
+	err = db.bolt.Update(func(tx *bbolt.Tx) error {
 		b, err := tx.Bucket([]byte(bucketVersions)).CreateBucketIfNotExists([]byte(v.Function))
 		if err != nil {
 			return err
@@ -88,23 +98,69 @@ func (db *DB) Put(v thaw.Version) error {
 		if err := raiseCounter(tx, v.Function, v.Number); err != nil {
 			return err
 		}
-		return putVersion(b, v)
-	}))
-}
-
-// Get returns the newest version of the function called name, or a
-// [thaw.CodeNotFound] error.
-func (db *DB) Get(name string) (thaw.Version, error) {
-	var v thaw.Version
-	err := db.bolt.View(func(tx *bbolt.Tx) error {
-		b, err := functionBucket(tx, name)
+		if err := putVersion(b, v); err != nil {
+			return err
+		}
+		f, err := getFunction(tx, v.Function)
+		if thaw.CodeOf(err) == thaw.CodeNotFound {
+			f, err = thaw.Function{Name: v.Function}, nil
+		}
 		if err != nil {
 			return err
 		}
-		v, err = newest(name, b)
+		replaced = f.Serves
+		return putFunction(tx, f.Move(v.Number))
+	})
+	return replaced, wrap("store version", v.Function, err)
+}
+
+// Get returns the version of the function called name that serves, or a
+// [thaw.CodeNotFound] error.
+func (db *DB) Get(name string) (thaw.Version, error) {
+	return db.Resolve(thaw.Ref{Function: name}, 0)
+}
+
+// Resolve returns the version that ref names, or a [thaw.CodeNotFound] error. Of an
+// alias with weights u decides which, see [thaw.Alias.Pick].
+func (db *DB) Resolve(ref thaw.Ref, u float64) (v thaw.Version, err error) {
+	err = db.bolt.View(func(tx *bbolt.Tx) error {
+		f, err := getFunction(tx, ref.Function)
+		if err != nil {
+			return err
+		}
+		b, err := functionBucket(tx, ref.Function)
+		if err != nil {
+			return err
+		}
+		number, err := numberOf(f, b, ref, u)
+		if err != nil {
+			return err
+		}
+		v, err = getVersion(b, ref.Function, number)
 		return err
 	})
-	return v, wrap("read function", name, err)
+	return v, wrap("read function", ref.Function, err)
+}
+
+// numberOf is the version of f that ref names. The version need not exist.
+func numberOf(f thaw.Function, versions *bbolt.Bucket, ref thaw.Ref, u float64) (int, error) {
+	switch {
+	case ref.Qualifier == "":
+		return f.Serves, nil
+	case ref.Qualifier == thaw.Latest:
+		k, _ := versions.Cursor().Last()
+		if len(k) != 8 {
+			return 0, fmt.Errorf("function %s has no versions", f.Name)
+		}
+		return int(binary.BigEndian.Uint64(k)), nil
+	case ref.Number() > 0:
+		return ref.Number(), nil
+	}
+	a, ok := f.Alias(ref.Qualifier)
+	if !ok {
+		return 0, thaw.Errorf(thaw.CodeNotFound, "function %s has no alias %q: `thaw alias ls %s` lists those it has", f.Name, ref.Qualifier, f.Name)
+	}
+	return a.Pick(u), nil
 }
 
 // Versions returns every version of the function called name, oldest first, or
@@ -116,37 +172,62 @@ func (db *DB) Versions(name string) ([]thaw.Version, error) {
 		if err != nil {
 			return err
 		}
-		return b.ForEach(func(k, raw []byte) error {
-			v, err := decodeVersion(name, k, raw)
-			all = append(all, v)
-			return err
-		})
+		all, err = versionsIn(b, name)
+		return err
 	})
 	return all, wrap("read versions of", name, err)
 }
 
-// List returns the newest version of each function, by name.
+// List returns the version of each function that serves, by name.
 func (db *DB) List() ([]thaw.Version, error) {
 	all := []thaw.Version{}
+	err := db.eachFunction(func(f thaw.Function, versions *bbolt.Bucket) error {
+		v, err := getVersion(versions, f.Name, f.Serves)
+		all = append(all, v)
+		return err
+	})
+	return all, err
+}
+
+// All returns every version of every function, by name, oldest first.
+func (db *DB) All() ([]thaw.Version, error) {
+	all := []thaw.Version{}
+	err := db.eachFunction(func(f thaw.Function, versions *bbolt.Bucket) error {
+		some, err := versionsIn(versions, f.Name)
+		all = append(all, some...)
+		return err
+	})
+	return all, err
+}
+
+func (db *DB) eachFunction(do func(f thaw.Function, versions *bbolt.Bucket) error) error {
 	err := db.bolt.View(func(tx *bbolt.Tx) error {
-		versions := tx.Bucket([]byte(bucketVersions))
-		return versions.ForEachBucket(func(name []byte) error {
-			v, err := newest(string(name), versions.Bucket(name))
-			all = append(all, v)
-			return err
+		return tx.Bucket([]byte(bucketFunctions)).ForEach(func(name, raw []byte) error {
+			f, err := decodeFunction(string(name), raw)
+			if err != nil {
+				return err
+			}
+			b, err := functionBucket(tx, f.Name)
+			if err != nil {
+				return err
+			}
+			return do(f, b)
 		})
 	})
 	if err != nil {
-		return nil, fmt.Errorf("list functions: %w", err)
+		return fmt.Errorf("list functions: %w", err)
 	}
-	return all, nil
+	return nil
 }
 
-// Delete removes a function with all its versions; its counter stays. A name
-// that is not there is a [thaw.CodeNotFound] error.
+// Delete removes a function with all its versions and aliases; its counter stays.
+// A name that is not there is a [thaw.CodeNotFound] error.
 func (db *DB) Delete(name string) error {
 	return wrap("delete function", name, db.bolt.Update(func(tx *bbolt.Tx) error {
 		if _, err := functionBucket(tx, name); err != nil {
+			return err
+		}
+		if err := tx.Bucket([]byte(bucketFunctions)).Delete([]byte(name)); err != nil {
 			return err
 		}
 		return tx.Bucket([]byte(bucketVersions)).DeleteBucket([]byte(name))
@@ -163,11 +244,7 @@ func (db *DB) Update(name string, number int, change func(*thaw.Version) error) 
 		if err != nil {
 			return err
 		}
-		raw := b.Get(numberKey(number))
-		if raw == nil {
-			return thaw.Errorf(thaw.CodeNotFound, "function %s has no version %d", name, number)
-		}
-		v, err := decodeVersion(name, numberKey(number), raw)
+		v, err := getVersion(b, name, number)
 		if err != nil {
 			return err
 		}
@@ -182,17 +259,30 @@ func (db *DB) Update(name string, number int, change func(*thaw.Version) error) 
 func functionBucket(tx *bbolt.Tx, name string) (*bbolt.Bucket, error) {
 	b := tx.Bucket([]byte(bucketVersions)).Bucket([]byte(name))
 	if b == nil {
-		return nil, thaw.Errorf(thaw.CodeNotFound, "function %q does not exist: `thaw ls` lists those that do", name)
+		return nil, noFunction(name)
 	}
 	return b, nil
 }
 
-func newest(name string, b *bbolt.Bucket) (thaw.Version, error) {
-	k, raw := b.Cursor().Last()
-	if k == nil {
-		return thaw.Version{}, fmt.Errorf("function %s has no versions", name)
+func noFunction(name string) error {
+	return thaw.Errorf(thaw.CodeNotFound, "function %q does not exist: `thaw ls` lists those that do", name)
+}
+
+func getVersion(b *bbolt.Bucket, name string, number int) (thaw.Version, error) {
+	raw := b.Get(numberKey(number))
+	if raw == nil {
+		return thaw.Version{}, thaw.Errorf(thaw.CodeNotFound, "function %s has no version %d: `thaw versions %s` lists those it has", name, number, name)
 	}
-	return decodeVersion(name, k, raw)
+	return decodeVersion(name, numberKey(number), raw)
+}
+
+func versionsIn(b *bbolt.Bucket, name string) (all []thaw.Version, err error) {
+	err = b.ForEach(func(k, raw []byte) error {
+		v, err := decodeVersion(name, k, raw)
+		all = append(all, v)
+		return err
+	})
+	return all, err
 }
 
 func putVersion(b *bbolt.Bucket, v thaw.Version) error {

@@ -47,7 +47,7 @@ func version(name string, number int) thaw.Version {
 func put(t *testing.T, db *DB, vs ...thaw.Version) {
 	t.Helper()
 	for _, v := range vs {
-		if err := db.Put(v); err != nil {
+		if _, err := db.Put(v); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -133,10 +133,13 @@ func TestAbsentFunction(t *testing.T) {
 func TestBadVersions(t *testing.T) {
 	db, _ := openTemp(t)
 	put(t, db, version("f", 1))
-	wantCode(t, db.Put(version("f", 1)), thaw.CodeConflict)
-	wantCode(t, db.Put(version("f", 0)), thaw.CodeInvalid)
-	wantCode(t, db.Put(version("../f", 1)), thaw.CodeInvalid)
-	_, err := db.NextVersion("")
+	for want, v := range map[thaw.Code]thaw.Version{thaw.CodeConflict: version("f", 1), thaw.CodeInvalid: version("f", 0)} {
+		_, err := db.Put(v)
+		wantCode(t, err, want)
+	}
+	_, err := db.Put(version("../f", 1))
+	wantCode(t, err, thaw.CodeInvalid)
+	_, err = db.NextVersion("")
 	wantCode(t, err, thaw.CodeInvalid)
 }
 
@@ -178,7 +181,7 @@ func TestConcurrentDeploys(t *testing.T) {
 			for range 5 {
 				n, err := db.NextVersion("f")
 				if err == nil {
-					err = db.Put(version("f", n))
+					_, err = db.Put(version("f", n))
 				}
 				if err == nil {
 					_, err = db.List()

@@ -82,7 +82,7 @@ func someNames(cmd *cobra.Command, args []string) error {
 		return arguments("NAME")(cmd, args)
 	}
 	for i, name := range args {
-		if err := thaw.CheckName(name); err != nil {
+		if _, err := thaw.ParseRef(name); err != nil {
 			return err
 		}
 		if slices.Contains(args[:i], name) {

@@ -30,7 +30,7 @@ func serveMemory(t *testing.T) *testDaemon {
 	ctx, cancel := context.WithCancel(t.Context())
 	f := serveFlags{listen: "127.0.0.1:0", state: "/state"}
 	start := func(context.Context, serveFlags, *slog.Logger) (engine, error) {
-		return engine{invoker: e, deployer: e, catalog: e, snapshots: e, verifier: e, monitor: e, prestarted: func() (int, bool) { return 0, true }, accelerator: func() string { return "none, in memory" }, close: e.close}, nil
+		return engine{invoker: e, deployer: e, catalog: e, versions: e, snapshots: e, verifier: e, monitor: e, prestarted: func() (int, bool) { return 0, true }, accelerator: func() string { return "none, in memory" }, close: e.close}, nil
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- a.serve(ctx, f, start) }()

@@ -27,8 +27,9 @@ func newDeployCommand(a *app) *cobra.Command {
 		Long: `Make a new version of a function from the files in a folder.
 
 The version serves once it has booted, its code has initialised, and a snapshot
-of that has been taken and verified; until then the one before it does. Steps go
-to standard error, the result to standard output; with -o json every step is a
+of that has been taken and verified; until then the one before it does. Earlier
+versions stay, up to a number (thaw serve --keep-versions): see thaw versions, rollback
+and alias. Steps go to standard error, the result to standard output; with -o json every step is a
 line of JSON on standard output. Folders called .git and __pycache__ stay behind.`,
 		Example: `  thaw deploy hello ./hello
   thaw deploy resize ./resize --handler image.resize --memory 512MiB --timeout 10s
@@ -114,11 +115,22 @@ func pack(dir string) io.ReadCloser {
 }
 
 func (a *app) deployed(v thaw.Version) error {
+	a.warnOfBoots(v)
+	_, err := fmt.Fprintf(a.stdout, "%s version %d: %s, %s memory, code %s\n", v.Function, v.Number, v.Runtime, size(v.MemoryBytes), size(v.CodeBytes))
+	return written(err)
+}
+
+// serves tells of a version that serves again.
+func (a *app) serves(v thaw.Version) error {
+	a.warnOfBoots(v)
+	_, err := fmt.Fprintf(a.stdout, "%s version %d serves\n", v.Function, v.Number)
+	return written(err)
+}
+
+func (a *app) warnOfBoots(v thaw.Version) {
 	if v.Problem != "" {
 		fmt.Fprintf(a.stderr, "thaw: warning: no snapshot, every start of %s is a boot: %s\n", v.Function, oneLine(v.Problem))
 	}
-	_, err := fmt.Fprintf(a.stdout, "%s version %d: %s, %s memory, code %s\n", v.Function, v.Number, v.Runtime, size(v.MemoryBytes), size(v.CodeBytes))
-	return written(err)
 }
 
 // checkCode finds the mistakes in a folder that need no daemon to be seen.

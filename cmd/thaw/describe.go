@@ -20,8 +20,11 @@ func newDescribeCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "describe NAME",
 		Short: "Show everything about a function",
-		Long:  "Show the newest version of a function: its settings, its snapshot and what that\noccupies, its VMs and its latest invocations.",
+		Long: `Show the version of a function that serves, or the one that NAME:QUALIFIER names:
+its settings, its snapshot and what that occupies, its VMs and its latest invocations.
+Without a qualifier these are the VMs and invocations of every version.`,
 		Example: `  thaw describe hello
+  thaw describe hello:2
   thaw describe hello -o json | jq .snapshot_info.working_set_pages`,
 		Args:              arguments("NAME"),
 		ValidArgsFunction: a.completeNames,
@@ -42,7 +45,8 @@ func (a *app) describe(ctx context.Context, c *client.Client, name string) error
 
 func writeDescription(w io.Writer, d thaw.Description) error {
 	fields := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	rows := append(versionFields(d.Version), snapshotFields(d)...)
+	rows := append(versionFields(d.Version), pointerFields(d)...)
+	rows = append(rows, snapshotFields(d)...)
 	for _, disk := range d.Disks {
 		rows = append(rows, [2]string{"disk", disk})
 	}
@@ -85,6 +89,19 @@ func versionFields(v thaw.Version) [][2]string {
 	if len(v.Env) > 0 {
 		// Values may be secrets: -o json shows them to who asks.
 		rows = append(rows, [2]string{"env", strings.Join(slices.Sorted(maps.Keys(v.Env)), " ")})
+	}
+	return rows
+}
+
+// pointerFields say what points at a version.
+func pointerFields(d thaw.Description) [][2]string {
+	text := "yes"
+	if d.Serving != d.Number {
+		text = fmt.Sprintf("no, version %d does", d.Serving)
+	}
+	rows := [][2]string{{"serves", text}}
+	for _, a := range d.Aliases {
+		rows = append(rows, [2]string{"alias", a.Name + ", " + routing(a)})
 	}
 	return rows
 }

@@ -15,6 +15,7 @@ func startEngine(ctx context.Context, f serveFlags, logger *slog.Logger) (engine
 		IdleTimeout:     f.idle,
 		MaxInstances:    f.maxInstances,
 		MaxPerFunction:  f.maxPerFunction,
+		KeepVersions:    f.keepVersions,
 		Prestarted:      f.prestarted,
 		PrestartedBytes: int64(f.prestartedMemory),
 		Accelerator:     f.accelerator,
@@ -23,5 +24,5 @@ func startEngine(ctx context.Context, f serveFlags, logger *slog.Logger) (engine
 	if err != nil {
 		return engine{}, err
 	}
-	return engine{invoker: d, deployer: d, catalog: d, snapshots: d, verifier: d, monitor: d, accelerator: d.Accelerator, prestarted: d.Prestarted, close: d.Close}, nil
+	return engine{invoker: d, deployer: d, catalog: d, versions: d, snapshots: d, verifier: d, monitor: d, accelerator: d.Accelerator, prestarted: d.Prestarted, close: d.Close}, nil
 }

@@ -89,10 +89,18 @@ func explained(ctx context.Context, c *client.Client, what string) (s explain.Su
 			return s, err
 		}
 	}
+	// Another version has another memory, and may take longer.
+	ref := s.Invocation.Ref().String()
+	d, err = c.Describe(ctx, ref)
+	if thaw.CodeOf(err) == thaw.CodeNotFound {
+		return s, nil // it has been removed since
+	}
+	if err != nil {
+		return s, err
+	}
 	s.WarmMS = warm(d.Invocations)
-	// A newer version has another memory.
-	if d.SnapshotInfo != nil && s.Invocation.Version == d.Number && s.Invocation.Policy != thaw.PolicyBoot {
-		m, err := c.Memory(ctx, name, s.Invocation.Policy)
+	if d.SnapshotInfo != nil && s.Invocation.Policy != thaw.PolicyBoot {
+		m, err := c.Memory(ctx, ref, s.Invocation.Policy)
 		s.Memory = &m
 		return s, err
 	}

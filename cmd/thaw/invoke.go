@@ -37,11 +37,13 @@ func newInvokeCommand(a *app) *cobra.Command {
 		Short: "Run a function once and print its reply",
 		Long: `Run a function once and print its reply, and nothing else, on standard output.
 
-The event is JSON from -d, from a file, or with - from standard input; without
+NAME is what serves; NAME:VERSION, NAME:ALIAS and NAME:$LATEST are a version of it,
+here and wherever a command takes NAME. The event is JSON from -d, from a file, or with - from standard input; without
 any it is {}. When the function itself fails its error object is printed instead
 and the exit code is 1. With -o json one object holds the reply as "response" and
 how it came about: the start, its phases, page faults and bytes read.`,
 		Example: `  thaw invoke hello -d '{"name": "Ada"}'
+  thaw invoke hello:2 -d '{"name": "Ada"}'
   thaw invoke resize -f event.json --cold --policy vanilla -o json
   generate | thaw invoke count -`,
 		Args:              invokeArguments,
@@ -67,7 +69,7 @@ how it came about: the start, its phases, page faults and bytes read.`,
 
 func (f invokeFlags) request(stdin io.Reader, cmd *cobra.Command, args []string) (thaw.InvokeRequest, error) {
 	r := thaw.InvokeRequest{Function: args[0], Cold: f.cold, Record: f.record}
-	if err := thaw.CheckName(r.Function); err != nil {
+	if _, err := thaw.ParseRef(r.Function); err != nil {
 		return r, err
 	}
 	if f.policy != "" {

@@ -13,7 +13,7 @@ func newListCommand(a *app) *cobra.Command {
 		Use:     "ls",
 		Aliases: []string{"list"},
 		Short:   "List functions",
-		Long:    "List the newest version of each function. START says how it starts when no VM is\nidle: from a snapshot, or by booting because it has none.",
+		Long:    "List the version of each function that serves. START says how it starts when no VM\nis idle: from a snapshot, or by booting because it has none.",
 		Example: `  thaw ls
   thaw ls -o json`,
 		Args:              arguments(),

@@ -16,7 +16,8 @@ func newLogsCommand(a *app) *cobra.Command {
 		Use:   "logs NAME",
 		Short: "Print what a function wrote",
 		Long: fmt.Sprintf(`Print the newest %d lines that a function wrote and that thaw wrote about it,
-newest last: time, VM, stream, text. With -o json each line is a JSON object.`, api.DefaultLogLines),
+newest last: time, VM, stream, text; of NAME:QUALIFIER those of that version. With
+-o json each line is a JSON object.`, api.DefaultLogLines),
 		Example: `  thaw logs hello
   thaw logs hello -o json | jq 'select(.stream == "stderr")'`,
 		Args:              arguments("NAME"),

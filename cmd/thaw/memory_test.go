@@ -20,7 +20,9 @@ import (
 // event, so that what is under test is all that is in front of an engine.
 type memoryEngine struct {
 	mu        sync.Mutex
-	functions map[string]thaw.Version
+	functions map[string]thaw.Version   // those that serve
+	versions  map[string][]thaw.Version // oldest first, none is ever missing
+	pointers  map[string]thaw.Function
 	files     map[string][]string // of each function's code
 	records   map[string]thaw.Invocation
 	closed    bool
@@ -29,7 +31,7 @@ type memoryEngine struct {
 }
 
 func newMemoryEngine() *memoryEngine {
-	return &memoryEngine{functions: map[string]thaw.Version{}, files: map[string][]string{}, records: map[string]thaw.Invocation{}}
+	return &memoryEngine{functions: map[string]thaw.Version{}, versions: map[string][]thaw.Version{}, pointers: map[string]thaw.Function{}, files: map[string][]string{}, records: map[string]thaw.Invocation{}}
 }
 
 func (e *memoryEngine) Deploy(_ context.Context, name string, s thaw.Settings, code io.Reader, events func(thaw.DeployEvent)) (thaw.Version, error) {
@@ -52,8 +54,9 @@ func (e *memoryEngine) Deploy(_ context.Context, name string, s thaw.Settings, c
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	v := thaw.Version{Function: name, Number: e.functions[name].Number + 1, Settings: s, CodeBytes: 8192, Images: thaw.Images{Code: "c0de"}, Snapshot: goodID, Created: time.Now(), Problem: s.Env["PROBLEM"]}
+	v := thaw.Version{Function: name, Number: len(e.versions[name]) + 1, Settings: s, CodeBytes: 8192, Images: thaw.Images{Code: "c0de"}, Snapshot: goodID, Created: time.Now(), Problem: s.Env["PROBLEM"]}
 	e.functions[name], e.files[name] = v, files
+	e.versions[name], e.pointers[name] = append(e.versions[name], v), e.pointers[name].Move(v.Number)
 	events(thaw.DeployEvent{Step: "activate", Message: "serving", DurationMS: 0.5, Version: &v})
 	return v, nil
 }
@@ -113,7 +116,9 @@ func (e *memoryEngine) Describe(_ context.Context, name string) (thaw.Descriptio
 		return thaw.Description{}, err
 	}
 	info := &thaw.SnapshotInfo{Manifest: thaw.Manifest{ID: "s1", MemoryBytes: v.MemoryBytes, NonZeroPages: 20000}, Folder: "/state/s1", DiskBytes: 80 << 20, WorkingSetPages: 615}
-	return thaw.Description{Version: v, SnapshotInfo: info, Disks: e.files[name], Instances: e.Instances(), Invocations: slices.Collect(maps.Values(e.records))}, nil
+	f := e.pointers[v.Function]
+	aliases := slices.DeleteFunc(slices.Clone(f.Aliases), func(a thaw.Alias) bool { return !slices.Contains(a.Versions(), v.Number) })
+	return thaw.Description{Version: v, Serving: f.Serves, Aliases: aliases, SnapshotInfo: info, Disks: e.files[name], Instances: e.Instances(), Invocations: slices.Collect(maps.Values(e.records))}, nil
 }
 
 func (e *memoryEngine) Memory(_ context.Context, name string, policy thaw.Policy) (thaw.MemoryMap, error) {
@@ -131,6 +136,8 @@ func (e *memoryEngine) Remove(_ context.Context, name string) error {
 		return err
 	}
 	delete(e.functions, name)
+	delete(e.versions, name)
+	delete(e.pointers, name)
 	return nil
 }
 
@@ -154,12 +161,28 @@ func (e *memoryEngine) Logs(name string, _ int) ([]thaw.LogLine, error) {
 	return []thaw.LogLine{{Time: time.Now(), Function: name, Instance: "i-1", Stream: "stdout", Text: "hi \x1b[31mred"}}, nil
 }
 
-// get returns a function; the caller holds the lock.
+// get returns what NAME[:QUALIFIER] names; the caller holds the lock.
 func (e *memoryEngine) get(name string) (thaw.Version, error) {
-	if v, ok := e.functions[name]; ok {
-		return v, nil
+	ref, err := thaw.ParseRef(name)
+	if err != nil {
+		return thaw.Version{}, err
 	}
-	return thaw.Version{}, thaw.Errorf(thaw.CodeNotFound, "function %s does not exist", name)
+	v, ok := e.functions[ref.Function]
+	if !ok {
+		return thaw.Version{}, thaw.Errorf(thaw.CodeNotFound, "function %s does not exist", ref.Function)
+	}
+	all := e.versions[ref.Function]
+	switch a, isAlias := e.pointers[ref.Function].Alias(ref.Qualifier); {
+	case ref.Qualifier == "":
+		return v, nil
+	case ref.Qualifier == thaw.Latest:
+		return all[len(all)-1], nil
+	case isAlias:
+		return all[a.Pick(0)-1], nil
+	case ref.Number() > 0 && ref.Number() <= len(all):
+		return all[ref.Number()-1], nil
+	}
+	return thaw.Version{}, thaw.Errorf(thaw.CodeNotFound, "there is no %s", ref)
 }
 
 func (e *memoryEngine) close(context.Context) error {

@@ -11,12 +11,15 @@ import (
 
 func newRemoveCommand(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use:     "rm NAME",
+		Use:     "rm NAME[:VERSION]",
 		Aliases: []string{"remove"},
-		Short:   "Remove a function",
-		Long:    "Remove a function with all its versions and snapshots, and end its VMs. The\nfolder it was deployed from is not touched.",
-		Example: `  thaw rm hello`,
-		Args:    arguments("NAME"),
+		Short:   "Remove a function, or one version of it",
+		Long: `Remove a function with all its versions and snapshots, and end its VMs; or of
+NAME:VERSION that version, unless it serves, an alias names it, or invocations of it
+run. The folder it was deployed from is not touched.`,
+		Example: `  thaw rm hello
+  thaw rm hello:3`,
+		Args: arguments("NAME"),
 
 		ValidArgsFunction: a.completeNames,
 		RunE:              a.onFunction(a.remove),

@@ -102,6 +102,10 @@ func commands(a *app) []*cobra.Command {
 		newPsCommand(a),
 		newLogsCommand(a),
 		newRemoveCommand(a),
+		newVersionsCommand(a),
+		newAliasCommand(a),
+		newRollbackCommand(a),
+		newDiffCommand(a),
 		newSnapshotCommand(a),
 		newExplainCommand(a),
 		newBenchCommand(a),
@@ -138,11 +142,11 @@ func markBeginning(a *app, cmd *cobra.Command) {
 // client returns a client for the daemon that --addr names.
 func (a *app) client() (*client.Client, error) { return client.New(a.addr) }
 
-// onFunction is what a command does that asks the daemon about the function named
-// by its argument.
+// onFunction is what a command does that asks the daemon about the function, or
+// the version of one, named by its argument.
 func (a *app) onFunction(do func(ctx context.Context, c *client.Client, name string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
-		if err := thaw.CheckName(args[0]); err != nil {
+		if _, err := thaw.ParseRef(args[0]); err != nil {
 			return err
 		}
 		c, err := a.client()

@@ -37,7 +37,7 @@ type serveFlags struct {
 	listen, state, images        string
 	idle                         time.Duration
 	maxInstances, maxPerFunction int
-	prestarted                   int
+	prestarted, keepVersions     int
 	prestartedMemory             bytesFlag
 	accelerator                  string
 }
@@ -47,6 +47,7 @@ type engine struct {
 	invoker   gateway.Invoker
 	deployer  gateway.Deployer
 	catalog   gateway.Catalog
+	versions  gateway.Versioner
 	snapshots gateway.SnapshotCatalog
 	verifier  gateway.Verifier
 	monitor   gateway.Monitor
@@ -97,6 +98,7 @@ VMs, so listen on a loopback address unless something else guards the way.`,
 	flags.IntVar(&f.maxPerFunction, "max-per-function", daemon.DefaultMaxPerFunction, "most VMs at once of one function")
 	flags.IntVar(&f.prestarted, "prestarted", daemon.DefaultPrestarted, "VMMs kept waiting for a restore, of each memory size in use")
 	flags.Var(&f.prestartedMemory, "prestarted-memory", "most memory of all VMMs that wait")
+	flags.IntVar(&f.keepVersions, "keep-versions", daemon.DefaultKeepVersions, "how many versions of a function to keep, besides those that serve or have an alias")
 	flags.StringVar(&f.accelerator, "accel", "auto", "what runs the guests: auto, kvm or tcg")
 	completeWords(cmd, "accel", accelerators()...)
 	return cmd
@@ -114,6 +116,8 @@ func (f serveFlags) check() error {
 		return thaw.Errorf(thaw.CodeInvalid, "--idle-timeout cannot be negative")
 	case f.prestarted < 0 || f.prestarted > maxPrestarted:
 		return thaw.Errorf(thaw.CodeInvalid, "--prestarted must be 0 to %d", maxPrestarted)
+	case f.keepVersions < 1:
+		return thaw.Errorf(thaw.CodeInvalid, "--keep-versions must be at least 1")
 	case f.state == "":
 		return thaw.Errorf(thaw.CodeInvalid, "--state must name a folder")
 	}
@@ -165,6 +169,7 @@ func newHandler(e engine, f serveFlags, logger *slog.Logger) http.Handler {
 		Invoker:   e.invoker,
 		Deployer:  e.deployer,
 		Catalog:   e.catalog,
+		Versions:  e.versions,
 		Snapshots: e.snapshots,
 		Verifier:  e.verifier,
 		Monitor:   e.monitor,

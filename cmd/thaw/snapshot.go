@@ -39,7 +39,7 @@ func newSnapshotListCommand(a *app) *cobra.Command {
 		Use:     "ls",
 		Aliases: []string{"list"},
 		Short:   "List snapshots and what is in quarantine",
-		Long: `List every snapshot and what is in quarantine. STATUS is serves when a function
+		Long: `List every snapshot and what is in quarantine. STATUS is serves when a version
 starts from it, orphaned when none does, or quarantined. MEMORY is the guest's, and
 NON-ZERO how much of it holds something; DISK is what all files occupy.`,
 		Example: `  thaw snapshot ls
@@ -145,11 +145,12 @@ func snapshotCalled(ctx context.Context, c *client.Client, what string) (string,
 			return what, err
 		}
 	}
-	if thaw.CheckName(what) != nil {
+	ref, err := thaw.ParseRef(what)
+	if err != nil {
 		return "", thaw.Errorf(thaw.CodeInvalid, "%q is neither the id of a snapshot nor the name of a function: see `thaw snapshot ls`", what)
 	}
 	d, err := c.Describe(ctx, what)
-	if thaw.CodeOf(err) == thaw.CodeNotFound {
+	if thaw.CodeOf(err) == thaw.CodeNotFound && ref.Qualifier == "" {
 		return "", thaw.Errorf(thaw.CodeNotFound, "no snapshot and no function is called %s: see `thaw snapshot ls`", what)
 	}
 	if err == nil && d.Snapshot == "" {

@@ -129,7 +129,7 @@ func TestSnapshotVerify(t *testing.T) {
 	}
 	d.engine.damaged = []string{thaw.FileLoadingSetReap}
 	got = d.thaw(t, "", "snapshot", "verify", goodID)
-	got.want(t, 4, "  loading-set-reap     corrupt    3.0 MiB    5.00 ms  its checksum | differs\n", "records it again; to have that now: `thaw invoke hello --record -d EVENT`\n")
+	got.want(t, 4, "  loading-set-reap     corrupt    3.0 MiB    5.00 ms  its checksum | differs\n", "records it again; to have that now: `thaw invoke hello:1 --record -d EVENT`\n")
 	got.want(t, 4, "of hello version 1: BAD", "thaw: snapshot "+goodID+" of hello version 1 is bad, loading-set-reap is corrupt: ")
 	d.engine.damaged = []string{thaw.FileLoadingSetFaaSnap}
 	d.thaw(t, "", "snapshot", "verify", goodID).want(t, 4, "", "--record --policy faasnap -d EVENT`\n")

@@ -198,11 +198,11 @@ func remedy(v thaw.Verification, bad []thaw.FileCheck) string {
 
 // recordAgain is how to replace bad sets: there are two kinds of recording.
 func recordAgain(v thaw.Verification, bad []thaw.FileCheck) string {
-	commands := map[string]bool{}
+	commands, ref := map[string]bool{}, thaw.RefTo(v.Function, v.Version)
 	for _, f := range bad {
-		command := "`thaw invoke " + v.Function + " --record -d EVENT`"
+		command := "`thaw invoke " + ref.String() + " --record -d EVENT`"
 		if f.Name == thaw.FileHostPages || f.Name == thaw.FileLoadingSetFaaSnap {
-			command = "`thaw invoke " + v.Function + " --record --policy faasnap -d EVENT`"
+			command = "`thaw invoke " + ref.String() + " --record --policy faasnap -d EVENT`"
 		}
 		commands[command] = true
 	}

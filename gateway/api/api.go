@@ -17,9 +17,13 @@ const (
 	PathInvokeSuffix = "/invocations"
 	PathFunctions    = "/v1/functions" // + "/" + name + PathLogsSuffix
 	PathLogsSuffix   = "/logs"
-	// PathMemorySuffix follows a function's path.
-	PathMemorySuffix = "/memory"
-	PathInstances    = "/v1/instances"
+	// PathMemorySuffix and those below follow a function's path; an alias follows
+	// PathAliasesSuffix.
+	PathMemorySuffix   = "/memory"
+	PathVersionsSuffix = "/versions"
+	PathRollbackSuffix = "/rollback"
+	PathAliasesSuffix  = "/aliases"
+	PathInstances      = "/v1/instances"
 	// PathInstancesSuffix follows a function's path.
 	PathInstancesSuffix = "/instances"
 	PathInvocations     = "/v1/invocations" // + "/" + id
@@ -75,6 +79,8 @@ const (
 	// MaxSettings bounds the settings part of a deploy; its largest field, the
 	// environment, is bounded by thaw.MaxEnvBytes.
 	MaxSettings = 64 << 10
+	// MaxAlias bounds the body that sets an alias.
+	MaxAlias = 16 << 10
 	// MaxLogLines is the most lines one request for logs returns.
 	MaxLogLines = 10_000
 	// DefaultLogLines is what it returns when it does not say.
@@ -121,9 +127,25 @@ type Snapshots struct {
 	Snapshots []thaw.Snapshot `json:"snapshots"`
 }
 
-// Functions is the reply to a list of functions: the newest version of each.
+// Functions is the reply to a list of functions: the version of each that serves.
 type Functions struct {
 	Functions []thaw.Version `json:"functions"`
+}
+
+// Versions is the reply to a list of a function's versions, newest first.
+type Versions struct {
+	Versions []thaw.VersionInfo `json:"versions"`
+}
+
+// Aliases is the reply to a list of a function's aliases, by name.
+type Aliases struct {
+	Aliases []thaw.Alias `json:"aliases"`
+}
+
+// Alias is the body that sets an alias, whose name is in the path.
+type Alias struct {
+	Version int             `json:"version"`
+	Weights map[int]float64 `json:"weights,omitempty"`
 }
 
 // Instances is the reply to a list of instances.
