@@ -182,6 +182,9 @@ func (d *Daemon) publish(v thaw.Version, m thaw.Manifest, set workingset.Set, re
 	defer d.learning.unlock(m.ID)
 	log := d.log.With("function", v.Function, "version", v.Number, "recording", set.Source.String(), "pages", len(set.Touches))
 	pages, err := d.publishSet(m, set, replace)
+	if _, gone := d.still(v); err != nil && thaw.CodeOf(gone) == thaw.CodeNotFound {
+		return // removed meanwhile, and its snapshot with it
+	}
 	if err != nil {
 		log.Error("recording could not be published", "error", err)
 		return

@@ -33,10 +33,10 @@ func TestProvided(t *testing.T) {
 	}
 }
 
-// TestRedeploy makes a second version: it serves, and nothing of the first one
-// is left.
+// TestRedeploy makes a second version where one is kept: it serves, and nothing of
+// the first one is left.
 func TestRedeploy(t *testing.T) {
-	s := open(t, t.TempDir(), func(c *daemon.Config) { c.IdleTimeout = 300 * time.Millisecond })
+	s := open(t, t.TempDir(), func(c *daemon.Config) { c.IdleTimeout, c.KeepVersions = 300*time.Millisecond, 1 })
 	first := s.deploy(t, "probe", "testdata/probe", thaw.Settings{Env: map[string]string{"COLOUR": "red"}})
 	warm := s.cold(t, "probe", thaw.PolicyVanilla, `{"do": "who"}`)
 	second := s.deploy(t, "probe", "testdata/probe", thaw.Settings{Env: map[string]string{"COLOUR": "green"}})

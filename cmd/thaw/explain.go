@@ -73,25 +73,17 @@ func explained(ctx context.Context, c *client.Client, what string) (s explain.Su
 		return s, err
 	}
 	s.Accelerator = info.Accelerator
-	name := what
 	if isInvocation(what) {
-		if s.Invocation, err = c.Invocation(ctx, what); err != nil {
-			return s, err
-		}
-		name = s.Invocation.Function
+		s.Invocation, err = c.Invocation(ctx, what)
+	} else {
+		s.Invocation, err = newest(ctx, c, what)
 	}
-	d, err := c.Describe(ctx, name)
 	if err != nil {
 		return s, err
 	}
-	if s.Invocation.ID == "" {
-		if s.Invocation, err = newest(ctx, c, d); err != nil {
-			return s, err
-		}
-	}
 	// Another version has another memory, and may take longer.
 	ref := s.Invocation.Ref().String()
-	d, err = c.Describe(ctx, ref)
+	d, err := c.Describe(ctx, ref)
 	if thaw.CodeOf(err) == thaw.CodeNotFound {
 		return s, nil // it has been removed since
 	}
@@ -113,10 +105,14 @@ func isInvocation(s string) bool {
 	return len(s) == uuid && strings.Count(s, "-") == 4 && strings.Trim(s, "0123456789abcdef-") == ""
 }
 
-// newest is the newest cold start of a function, or its newest invocation.
-func newest(ctx context.Context, c *client.Client, d thaw.Description) (thaw.Invocation, error) {
+// newest is the newest cold start of NAME[:QUALIFIER], or its newest invocation.
+func newest(ctx context.Context, c *client.Client, name string) (thaw.Invocation, error) {
+	d, err := c.Describe(ctx, name)
+	if err != nil {
+		return thaw.Invocation{}, err
+	}
 	if len(d.Invocations) == 0 {
-		return thaw.Invocation{}, thaw.Errorf(thaw.CodeNotFound, "no invocation of function %s is remembered: invoke it first", d.Function)
+		return thaw.Invocation{}, thaw.Errorf(thaw.CodeNotFound, "no invocation of function %s is remembered: invoke it first", name)
 	}
 	cold := slices.IndexFunc(d.Invocations, func(i thaw.Invocation) bool { return i.Start == thaw.StartCold })
 	return c.Invocation(ctx, d.Invocations[max(cold, 0)].ID) // complete

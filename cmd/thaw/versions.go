@@ -84,9 +84,10 @@ Aliases stay where they are.`,
 	}
 }
 
+// rollbackArguments wants NAME and lets VERSION follow it.
 func rollbackArguments(cmd *cobra.Command, args []string) error {
-	if len(args) == 2 {
-		return nil
+	if len(args) > 1 {
+		return arguments("NAME", "VERSION")(cmd, args)
 	}
 	return arguments("NAME")(cmd, args)
 }
