@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -10,10 +11,10 @@ import (
 )
 
 // verifySnapshots checks the snapshot of every version by checksum, one after the
-// other, and takes the bad ones out of use. Those of versions that nothing points
+// other, what serves first, and takes the bad ones out of use. Those of versions that nothing points
 // at are made again when they are asked for.
 func (d *Daemon) verifySnapshots() {
-	versions, err := d.registry.All()
+	versions, err := d.servingFirst()
 	if err != nil {
 		d.log.Error("snapshots could not be listed", "error", err)
 		return
@@ -34,6 +35,20 @@ func (d *Daemon) verifySnapshots() {
 			d.rebuildIfPointedAt(v)
 		}
 	}
+}
+
+func (d *Daemon) servingFirst() ([]thaw.Version, error) {
+	first, err := d.registry.List()
+	if err != nil {
+		return nil, err
+	}
+	serves := map[string]bool{}
+	for _, v := range first {
+		serves[keyOf(v)] = true
+	}
+	all, err := d.registry.All()
+	others := slices.DeleteFunc(all, func(v thaw.Version) bool { return serves[keyOf(v)] })
+	return append(first, others...), err
 }
 
 func (d *Daemon) rebuildIfPointedAt(v thaw.Version) {

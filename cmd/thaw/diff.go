@@ -136,11 +136,15 @@ func sizes(s *thaw.SnapshotInfo) []namedSize {
 func writeDiff(w io.Writer, sides [2]thaw.Description, lines []difference) error {
 	rows := make([][]string, 0, len(lines))
 	for _, l := range lines {
-		mark := ""
+		mark, x, y := "", show(l.Name, l.Values[0]), show(l.Name, l.Values[1])
 		if l.Differs {
 			mark = "*"
 		}
-		rows = append(rows, []string{mark, l.Name, show(l.Name, l.Values[0]), show(l.Name, l.Values[1])})
+		if m, ok := l.Values[0].(int64); ok && l.Differs && x == y { // to three figures
+			n, _ := l.Values[1].(int64)
+			x, y = count(m), count(n)
+		}
+		rows = append(rows, []string{mark, l.Name, x, y})
 	}
 	return writeTable(w, []string{"", cmp.Or(sides[0].Function, "-"), fmt.Sprintf("VERSION %d", sides[0].Number), fmt.Sprintf("VERSION %d", sides[1].Number)}, rows)
 }
