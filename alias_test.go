@@ -136,7 +136,7 @@ func TestMove(t *testing.T) {
 		f, newest := Function{}, 0
 		for step := range strings.FieldsSeq(steps) {
 			before := fmt.Sprint(f)
-			number := f.Serves
+			var number int
 			switch step {
 			case "+":
 				newest++
