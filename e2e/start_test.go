@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -271,7 +272,8 @@ func flip(b []byte) []byte {
 
 func cut(b []byte) []byte { return b[:len(b)/2] }
 
-// damage rewrites a file in place, as a disk that forgets does.
+// damage rewrites a file in place, as a disk that forgets does. It is not emptied
+// before: that would end the VMs that map it, with a bus error.
 func damage(t *testing.T, name string, how func([]byte) []byte) {
 	t.Helper()
 	b, err := os.ReadFile(name)
@@ -281,7 +283,13 @@ func damage(t *testing.T, name string, how func([]byte) []byte) {
 	if err := os.Chmod(name, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(name, how(b), 0o600); err != nil {
+	f, err := os.OpenFile(name, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b = how(b)
+	_, err = f.WriteAt(b, 0)
+	if err := errors.Join(err, f.Truncate(int64(len(b))), f.Close()); err != nil {
 		t.Fatal(err)
 	}
 }
