@@ -17,7 +17,7 @@ func stocked(t *testing.T, n int) *Daemon {
 	t.Helper()
 	d := shelf(t)
 	d.pool = instance.NewPool(instance.PoolLimits{Idle: time.Hour, Total: 9, PerFunction: 9})
-	d.vmms = instance.NewPrestarted(nil, 0, 1)
+	d.vmms = instance.NewPrestarted(nil, instance.PrestartLimits{})
 	images, err := image.Open(image.Config{Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
