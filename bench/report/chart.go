@@ -139,21 +139,16 @@ func (b bar) of(ink svg.Ink) (sum float64) {
 	return sum
 }
 
-// mark is a value that bars are compared with, 0 for none.
-type mark struct {
-	value float64
-	label string
-}
-
-// barChart draws bars from the top down. The stack's order is that of inks.
-func barChart(bars []bar, inks []svg.Ink, m mark, label string) *plot.Plot {
+// barChart draws bars from the top down, and a line at mark, a value that they are
+// compared with, unless it is 0. The stack's order is that of inks.
+func barChart(bars []bar, inks []svg.Ink, mark float64, label string) *plot.Plot {
 	slices.Reverse(bars) // gonum counts from below
 	p := newPlot(label)
 	p.Add(&plotter.Grid{Vertical: line(inkGrid, 1, false)})
 	addBars(p, bars, inks)
 	p.Add(whiskers(bars), notes(bars))
-	if m.value > 0 {
-		p.Add(&plotter.Line{XYs: plotter.XYs{{X: m.value, Y: -.5}, {X: m.value, Y: float64(len(bars)) - .5}}, LineStyle: line(svg.InkText, 1.2, true)})
+	if mark > 0 {
+		p.Add(&plotter.Line{XYs: plotter.XYs{{X: mark, Y: -.5}, {X: mark, Y: float64(len(bars)) - .5}}, LineStyle: line(svg.InkText, 1.2, true)})
 	}
 	names := make([]string, len(bars))
 	for i, b := range bars {

@@ -20,11 +20,11 @@ func replays(d Data) section {
 		s.Text = append(s.Text, fmt.Sprintf("The dashed line is what the disk alone needs for the bytes of thaw's loading set, at %.0f MB/s.", rate))
 	}
 	for i, f := range d.Replay.Functions {
-		m := mark{}
+		mark := 0.0
 		if rate > 0 && f.SetBytes > 0 {
-			m.value = diskMS(f, rate)
+			mark = diskMS(f, rate)
 		}
-		if fig, ok := replayFigure(i, f, m); ok {
+		if fig, ok := replayFigure(i, f, mark); ok {
 			s.Figures = append(s.Figures, fig)
 			s.Tables = append(s.Tables, replayTable(f))
 		}
@@ -32,7 +32,7 @@ func replays(d Data) section {
 	return s
 }
 
-func replayFigure(n int, f bench.Replayed, m mark) (figure, bool) {
+func replayFigure(n int, f bench.Replayed, mark float64) (figure, bool) {
 	var bars []bar
 	var told []string
 	inks := map[svg.Ink]bool{}
@@ -46,10 +46,10 @@ func replayFigure(n int, f bench.Replayed, m mark) (figure, bool) {
 		return figure{}, false
 	}
 	note := count(f.Touches, "page") + " touched"
-	if m.value > 0 {
-		note += fmt.Sprintf("; the loading set of %.1f MB takes the disk %s", float64(f.SetBytes)/1e6, ms(m.value))
+	if mark > 0 {
+		note += fmt.Sprintf("; the loading set of %.1f MB takes the disk %s", float64(f.SetBytes)/1e6, ms(mark))
 	}
-	p := barChart(crop(bars), sorted(inks), m, "milliseconds")
+	p := barChart(crop(bars), sorted(inks), mark, "milliseconds")
 	return figure{f.Name, note, render(p, barsHeight(len(bars)), fmt.Sprintf("replay%d", n), "Replays of "+f.Name, "Medians until the last touch: "+strings.Join(told, ", ")+".")}, true
 }
 
@@ -93,7 +93,7 @@ func faultCosts(d Data) section {
 		told = append(told, fmt.Sprintf("%s %s µs here, %s theirs", f.Class, digits(f.Median), theirs))
 		t.Rows = append(t.Rows, []string{f.Class, digits(f.Median), span(f.Q1, f.Q3), theirs})
 	}
-	p := barChart(bars, []svg.Ink{"policythaw", inkPaper}, mark{}, "microseconds")
+	p := barChart(bars, []svg.Ink{"policythaw", inkPaper}, 0, "microseconds")
 	logarithmic(p, bars)
 	s.Figures = []figure{{"By class", "", render(p, barsHeight(len(bars)), "faultcosts", "Cost of page faults by class", strings.Join(told, "; ")+".")}}
 	s.Tables = []table{t}
@@ -134,6 +134,6 @@ func rungFigure(n int, f bench.Function) (figure, bool) {
 	if have < 2 {
 		return figure{}, false
 	}
-	p := barChart(crop(bars), []svg.Ink{"policyreap", inkPaper}, mark{}, "milliseconds · share of vanilla's")
+	p := barChart(crop(bars), []svg.Ink{"policyreap", inkPaper}, 0, "milliseconds · share of vanilla's")
 	return figure{f.Name, "", render(p, barsHeight(len(bars)), fmt.Sprintf("ladder%d", n), "Steps from vanilla to REAP, "+f.Name, strings.Join(told, "; ")+".")}, true
 }

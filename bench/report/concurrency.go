@@ -37,10 +37,15 @@ func Points(r bench.Report) (all []Point) {
 			in := f.In(cell)
 			for _, k := range in.Kinds() {
 				s := bench.SpreadOf(in.Values(k, bench.Total))
-				all = append(all, Point{
+				p := Point{
 					Function: titleAlone(f, cell), Clones: max(1, cell.Clones), Different: cell.Snapshots == bench.DifferentSnapshots, Kind: k,
 					Median: s.Median, Q1: s.Q1, Q3: s.Q3, ReadMiB: readByRound(in, k),
-				})
+				}
+				all = append(all, p)
+				if p.Clones == 1 && !p.Different { // one alone begins both curves
+					p.Different = true
+					all = append(all, p)
+				}
 			}
 		}
 	}
@@ -118,9 +123,7 @@ func concurrency(d Data) section {
 	n := 0
 	for _, one := range curves(points) {
 		of := slices.DeleteFunc(slices.Clone(points), func(p Point) bool { return (series{p.Function, p.Different}) != one || p.Median <= 0 })
-		for _, k := range drawn(of) {
-			seen = append(seen, k)
-		}
+		seen = append(seen, drawn(of)...)
 		s.Figures = append(s.Figures, timeCurve(n, one, of), diskCurve(n, one, of))
 		n++
 	}

@@ -117,7 +117,7 @@ func phaseFigure(n int, f bench.Function, seen map[string]bool) (figure, bool) {
 	for _, name := range phaseNames() {
 		inks = append(inks, phaseInk(name))
 	}
-	p := barChart(bars, inks, mark{}, "milliseconds")
+	p := barChart(bars, inks, 0, "milliseconds")
 	note := ""
 	if len(left) > 0 {
 		note = "not drawn: " + list(left)

@@ -81,7 +81,7 @@ func totalsFigure(n int, f bench.Function) (figure, bool) {
 	if len(bars) == 0 {
 		return figure{}, false
 	}
-	p := barChart(crop(bars), sorted(inks), mark{value: f.Median(bench.KindFloor, bench.Total)}, "milliseconds")
+	p := barChart(crop(bars), sorted(inks), f.Median(bench.KindFloor, bench.Total), "milliseconds")
 	return figure{f.Name, "", render(p, barsHeight(len(bars)), fmt.Sprintf("totals%d", n), "Cold starts of "+f.Name, "Medians: "+strings.Join(told, ", ")+".")}, true
 }
 
