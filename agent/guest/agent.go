@@ -158,7 +158,7 @@ func (a *Agent) resume(f wire.Frame, received time.Time) error {
 	answer := a.cfg.System.Resume(m, f.Raw, received)
 	clear(f.Raw)
 	a.link.send(f.Session, &answer, nil)
-	if a.fn != nil && m.Restored && answer.Error == "" {
+	if a.fn != nil && m.Restored && answer.Error == "" && answer.Reseeded {
 		a.fn.release()
 	}
 	return nil

@@ -128,13 +128,14 @@ type machine struct {
 	quiesced int
 	off      time.Duration // how wrong its clock stays
 	fail     string
+	unseeded bool // its generator was not reseeded, and nothing says why
 }
 
 func (m *machine) Resume(r wire.Resume, entropy []byte, received time.Time) wire.Resumed {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return wire.Resumed{
-		InstanceID: r.InstanceID, Reseeded: m.fail == "", Error: m.fail,
+		InstanceID: r.InstanceID, Reseeded: m.fail == "" && !m.unseeded, Error: m.fail,
 		Sample: "00112233445566778899aabbccddeeff", WallNS: time.Now().Add(m.off).UnixNano(),
 	}
 }

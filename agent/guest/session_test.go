@@ -223,6 +223,36 @@ func TestResumeRefusals(t *testing.T) {
 	}
 }
 
+// A clone whose random numbers may be those of another one must not serve: the host
+// refuses it, and not a line of its function runs.
+func TestUnseededCloneIsRefused(t *testing.T) {
+	for name, broken := range map[string]func(*machine){
+		"says so":       func(m *machine) { m.fail = "reseed random number generator: operation not permitted" },
+		"does not know": func(m *machine) { m.unseeded = true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := startGuest(t, map[string]string{"app.py": hooked})
+			c := g.connect()
+			fn := pythonFunction("app.handler", time.Minute)
+			fn.SnapStart = true
+			if err := c.Init(g.ctx(), fn); err != nil {
+				t.Fatal(err)
+			}
+			g.machine.mu.Lock()
+			broken(g.machine)
+			g.machine.mu.Unlock()
+			_, err := c.Resume(g.ctx(), agent.Identity{InstanceID: "clone", Restored: true})
+			if err == nil || !strings.Contains(err.Error(), "not fit to serve") || !strings.Contains(err.Error(), "reseed") {
+				t.Errorf("the host takes it: %v", err)
+			}
+			time.Sleep(50 * time.Millisecond)
+			if texts := g.texts(); strings.Contains(texts, "after") {
+				t.Errorf("its function ran: %q", texts)
+			}
+		})
+	}
+}
+
 // After Quiesced not a byte comes, whatever the function does.
 func TestQuiescedIsSilent(t *testing.T) {
 	g := startGuest(t, map[string]string{"app.py": `

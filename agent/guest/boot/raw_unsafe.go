@@ -1,7 +1,6 @@
 package boot
 
 import (
-	"encoding/hex"
 	"fmt"
 	"unsafe"
 
@@ -57,22 +56,20 @@ type poolInfo struct {
 }
 
 // reseed mixes entropy into the kernel's generator, makes it draw new keys
-// (random(4), RNDADDENTROPY and RNDRESEEDCRNG) and returns 16 bytes of what
-// comes out in hex.
-func (s System) reseed(entropy []byte) (string, error) {
+// (random(4), RNDADDENTROPY and RNDRESEEDCRNG) and returns some of what comes out.
+func (s System) reseed(entropy []byte) (out fresh, err error) {
 	info := poolInfo{entropyBits: 8 * wire.EntropyLen, bytes: wire.EntropyLen}
 	copy(info.buf[:], entropy)
 	if _, _, e := unix.RawSyscall(unix.SYS_IOCTL, uintptr(s.random), unix.RNDADDENTROPY, uintptr(unsafe.Pointer(&info))); e != 0 {
-		return "", fmt.Errorf("add entropy: %w", e)
+		return out, fmt.Errorf("add entropy: %w", e)
 	}
 	clear(info.buf[:])
 	if _, _, e := unix.RawSyscall(unix.SYS_IOCTL, uintptr(s.random), unix.RNDRESEEDCRNG, 0); e != 0 {
-		return "", fmt.Errorf("reseed random number generator: %w", e)
+		return out, fmt.Errorf("reseed random number generator: %w", e)
 	}
-	var sample [16]byte
-	n, _, e := unix.RawSyscall(unix.SYS_GETRANDOM, uintptr(unsafe.Pointer(&sample)), uintptr(len(sample)), 0)
-	if e != 0 || int(n) != len(sample) {
-		return "", fmt.Errorf("read %d random bytes, got %d: %w", len(sample), n, e)
+	n, _, e := unix.RawSyscall(unix.SYS_GETRANDOM, uintptr(unsafe.Pointer(&out)), unsafe.Sizeof(out), 0)
+	if e != 0 || n != unsafe.Sizeof(out) {
+		return out, fmt.Errorf("read %d random bytes, got %d: %w", unsafe.Sizeof(out), n, e)
 	}
-	return hex.EncodeToString(sample[:]), nil
+	return out, nil
 }

@@ -1,10 +1,9 @@
 package boot
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"syscall"
 	"time"
 
@@ -12,9 +11,6 @@ import (
 
 	"thaw/agent/wire"
 )
-
-// idFile is where programs in the guest find the instance's id.
-const idFile = "/run/thaw/instance-id"
 
 // FunctionUser is the user and group id that functions run as, as in Lambda.
 const FunctionUser = 993
@@ -66,28 +62,25 @@ func LoopbackUp() error {
 	return nil
 }
 
-// System is the machine this process is PID 1 of. Its descriptors are open for
-// as long as the machine lives: opening a file runs kernel code,
+// System is the machine this process is PID 1 of. Its descriptors and mappings
+// stay for as long as the machine lives: opening a file runs kernel code,
 // and touches pages, that a guest just restored would not need otherwise.
 type System struct {
-	random int // /dev/urandom
-	id     int // idFile
+	random   int // /dev/urandom
+	identity identity
 }
 
 // NewSystem opens what Resume needs, in the root file system of the function.
 func NewSystem() (System, error) {
-	if err := os.MkdirAll(filepath.Dir(idFile), 0o755); err != nil {
-		return System{}, fmt.Errorf("make the folder of the instance id: %w", err)
-	}
-	id, err := unix.Open(idFile, unix.O_RDWR|unix.O_CREAT|unix.O_CLOEXEC, 0o644)
+	identity, err := newIdentity()
 	if err != nil {
-		return System{}, fmt.Errorf("open the instance id: %w", err)
+		return System{}, fmt.Errorf("prepare identity: %w", err)
 	}
 	random, err := unix.Open("/dev/urandom", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return System{}, fmt.Errorf("open random number generator: %w", err)
 	}
-	return System{random: random, id: id}, nil
+	return System{random: random, identity: identity}, nil
 }
 
 // Resume sets the clock, reseeds the kernel's random numbers and takes on the
@@ -96,9 +89,9 @@ func (s System) Resume(m wire.Resume, entropy []byte, received time.Time) wire.R
 	answer := wire.Resumed{}
 	off, clockErr := setClock(time.Unix(0, m.WallNS), received)
 	answer.ClockErrorNS = off.Nanoseconds()
-	sample, seedErr := s.reseed(entropy)
-	answer.Reseeded, answer.Sample = seedErr == nil, sample
-	id, idErr := s.identify(m.InstanceID)
+	fresh, seedErr := s.reseed(entropy)
+	answer.Reseeded, answer.Sample = seedErr == nil, hex.EncodeToString(fresh.sample[:])
+	id, idErr := s.identity.take(m.InstanceID, fresh)
 	answer.InstanceID = id
 	if err := errors.Join(clockErr, seedErr, idErr); err != nil {
 		answer.Error = err.Error()
@@ -140,37 +133,4 @@ func setClockOnce(wall, received time.Time) (time.Duration, error) {
 		return 0, fmt.Errorf("set clock: %w", err)
 	}
 	return time.Duration(time.Now().UnixNano() - wall.Add(time.Since(received)).UnixNano()), nil
-}
-
-// identify makes id the hostname and the content of idFile, and returns the
-// hostname as read back.
-func (s System) identify(id string) (string, error) {
-	if err := setHostname([]byte(id)); err != nil {
-		return "", fmt.Errorf("set hostname: %w", err)
-	}
-	name, err := hostname()
-	if err != nil {
-		return "", fmt.Errorf("read hostname: %w", err)
-	}
-	return name, s.writeID(id)
-}
-
-// writeID changes idFile in place. Nobody reads it meanwhile: the function waits
-// for the restore to be over.
-func (s System) writeID(id string) error {
-	line := id + "\n"
-	if err := pwrite(s.id, []byte(line)); err != nil {
-		return fmt.Errorf("write instance id: %w", err)
-	}
-	var st unix.Stat_t
-	if err := fstat(s.id, &st); err != nil {
-		return fmt.Errorf("write instance id: %w", err)
-	}
-	if st.Size == int64(len(line)) {
-		return nil
-	}
-	if err := unix.Ftruncate(s.id, int64(len(line))); err != nil {
-		return fmt.Errorf("write instance id: %w", err)
-	}
-	return nil
 }

@@ -27,6 +27,7 @@ type vm struct {
 	console string
 	conn    *agent.Conn
 	logs    chan agent.Log
+	first   map[string]string // what the function saw first
 }
 
 // tool returns the path of a program, or skips the test.
@@ -210,6 +211,7 @@ func TestRealMachine(t *testing.T) {
 	v.checkWorld(ctx, t)
 	v.checkBig(ctx, t)
 	v.checkQuiesce(ctx, t)
+	v.checkIdentity(ctx, t)
 	v.checkEnd(ctx, t)
 }
 
@@ -224,12 +226,19 @@ func (v *vm) invoke(ctx context.Context, t *testing.T, id, event string, timeout
 	return r
 }
 
-func (v *vm) checkWorld(ctx context.Context, t *testing.T) {
-	r := v.invoke(ctx, t, "world", `{"op": "look"}`, 20*time.Second)
-	var got map[string]string
+// look returns what a function sees of the guest.
+func (v *vm) look(ctx context.Context, t *testing.T) (got map[string]string) {
+	t.Helper()
+	r := v.invoke(ctx, t, "look", `{"op": "look"}`, 20*time.Second)
 	if err := json.Unmarshal(r.Payload, &got); err != nil {
 		t.Fatalf("%s: %v", r.Payload, err)
 	}
+	return got
+}
+
+func (v *vm) checkWorld(ctx context.Context, t *testing.T) {
+	got := v.look(ctx, t)
+	v.first = got
 	for k, want := range map[string]string{
 		"user": "993:993", "hostname": "i-first", "instance": "i-first", "cwd": "/var/task", "write tmp": "ok", "write shm": "ok",
 		"write task": "read-only file system", "write root": "permission denied", "open port": "permission denied",
@@ -274,6 +283,22 @@ func (v *vm) checkQuiesce(ctx context.Context, t *testing.T) {
 		v.fatal(t, err)
 	}
 	t.Logf("resume: %s, clock within %s", time.Since(before), r.ClockError)
+}
+
+// checkIdentity wants the identity of the second resume, and none of the first.
+func (v *vm) checkIdentity(ctx context.Context, t *testing.T) {
+	got := v.look(ctx, t)
+	if got["hostname"] != "i-second" || got["instance"] != "i-second" {
+		t.Errorf("hostname %s, instance %s", got["hostname"], got["instance"])
+	}
+	for what, form := range map[string]string{
+		"machine": `^[0-9a-f]{12}4[0-9a-f]{3}[89ab][0-9a-f]{15}$`,
+		"boot":    `^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`,
+	} {
+		if !regexp.MustCompile(form).MatchString(got[what]) || got[what] == v.first[what] {
+			t.Errorf("%s id is %q, and was %q before", what, got[what], v.first[what])
+		}
+	}
 }
 
 func (v *vm) checkEnd(ctx context.Context, t *testing.T) {

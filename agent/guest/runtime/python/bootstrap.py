@@ -268,6 +268,8 @@ def reseed():
         modules["random"].seed()
     if "numpy.random" in modules:
         modules["numpy.random"].seed()
+    if "tempfile" in modules:
+        modules["tempfile"]._name_sequence = None  # has a generator of its own; made anew
     if "_ssl" in modules:
         modules["_ssl"].RAND_add(os.urandom(48), 48.0)
 

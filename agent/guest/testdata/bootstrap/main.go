@@ -133,7 +133,8 @@ func look() map[string]string {
 	_, dial := net.DialTimeout("tcp", "127.0.0.1:1", time.Second)
 	return map[string]string{
 		"user": fmt.Sprintf("%d:%d", os.Getuid(), os.Getgid()), "hostname": host, "cwd": cwd,
-		"instance": read("/run/thaw/instance-id"), "mounts": read("/proc/self/mounts"),
+		"instance": read("/run/thaw/instance-id"), "machine": read("/etc/machine-id"),
+		"boot": read("/proc/sys/kernel/random/boot_id"), "mounts": read("/proc/self/mounts"),
 		"limits": read("/proc/self/limits"), "oom": read("/proc/self/oom_score_adj"),
 		"time": fmt.Sprint(time.Now().UnixNano()), "mem": read("/proc/meminfo"),
 		"write tmp":   tried(os.WriteFile("/tmp/x", []byte("x"), 0o600)),
