@@ -4,12 +4,19 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
+
+	"thaw/conformance/probe"
 )
 
 func main() {
+	if probe.IsBootstrap() {
+		fmt.Fprintln(os.Stderr, "thaw conformance:", probe.Serve())
+		os.Exit(exitFunction)
+	}
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	ctx, cancel := context.WithCancel(context.Background())

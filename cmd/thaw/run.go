@@ -114,6 +114,7 @@ func commands(a *app) []*cobra.Command {
 		newServeCommand(a),
 		newDemoCommand(a),
 		newDoctorCommand(a),
+		newConformanceCommand(a),
 		newVersionCommand(a),
 		newStandInCommand(),
 	}
