@@ -20,8 +20,10 @@ import (
 const MaxClockError = 50 * time.Millisecond
 
 // clockTries is how often Resume sets the clock when the round trip took so
-// long that it cannot tell whether the clock is right.
-const clockTries = 3
+// long that it cannot tell whether the clock is right. The first one after a
+// restore is slow where guests are emulated, and all may be where many VMs start
+// at once; a second one usually is not.
+const clockTries = 10
 
 // maxErrorType bounds the type of a function's error in bytes.
 const maxErrorType = 256
@@ -50,14 +52,6 @@ type Function struct {
 	thaw.Settings
 	// SnapStart announces a snapshot after Init.
 	SnapStart bool
-}
-
-// Identity makes a guest unlike every other one.
-type Identity struct {
-	// InstanceID becomes the guest's hostname: 1 to 64 letters, digits and -.
-	InstanceID string
-	// Restored says that the guest comes out of a snapshot.
-	Restored bool
 }
 
 // Resumed is what Resume found.
@@ -110,31 +104,26 @@ func (c *Conn) Ping(ctx context.Context) error {
 
 // Resume gives the guest the time, fresh entropy and its identity, and returns
 // an error unless the guest proves that it took all three; such a guest must
-// not serve. It sets the clock again when a slow round trip left its error
-// uncertain; the best bound reached is in the result.
-func (c *Conn) Resume(ctx context.Context, id Identity) (Resumed, error) {
-	if err := wire.CheckID(id.InstanceID); err != nil {
-		return Resumed{}, fmt.Errorf("resume: instance %w", err)
+// not serve. id becomes its hostname: 1 to 64 letters, digits and -. Resume sets
+// the clock again when a slow round trip left its error uncertain; the bound
+// reached is in the result. No line of the function runs before the next call.
+func (c *Conn) Resume(ctx context.Context, id string) (r Resumed, err error) {
+	if err := wire.CheckID(id); err != nil {
+		return r, fmt.Errorf("resume: instance %w", err)
 	}
-	var best Resumed
 	for range clockTries {
-		r, err := c.resume(ctx, id)
-		if err != nil {
-			return Resumed{}, err
-		}
-		best = r // the last one set the clock
-		if r.ClockError <= MaxClockError {
-			break
+		if r, err = c.resume(ctx, id); err != nil || r.ClockError <= MaxClockError {
+			return r, err
 		}
 	}
-	return best, nil
+	return r, nil // the last one set the clock
 }
 
-func (c *Conn) resume(ctx context.Context, id Identity) (Resumed, error) {
+func (c *Conn) resume(ctx context.Context, id string) (Resumed, error) {
 	entropy := make([]byte, wire.EntropyLen)
 	rand.Read(entropy) // never fails (crypto/rand)
 	sent := time.Now()
-	f, err := c.call(ctx, "", &wire.Resume{WallNS: sent.UnixNano(), InstanceID: id.InstanceID, Restored: id.Restored}, entropy)
+	f, err := c.call(ctx, "", &wire.Resume{WallNS: sent.UnixNano(), InstanceID: id}, entropy)
 	if err != nil {
 		return Resumed{}, err
 	}
@@ -143,7 +132,7 @@ func (c *Conn) resume(ctx context.Context, id Identity) (Resumed, error) {
 	if err := f.Decode(&m); err != nil {
 		return Resumed{}, err
 	}
-	outside, err := checkResumed(m, id.InstanceID, sent, received)
+	outside, err := checkResumed(m, id, sent, received)
 	if err != nil {
 		return Resumed{}, fmt.Errorf("resume: guest is not fit to serve: %w", err)
 	}

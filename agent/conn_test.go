@@ -78,7 +78,7 @@ func calls(c *Conn) map[string]func(context.Context) error {
 		"quiesce": c.Quiesce,
 		"init":    func(ctx context.Context) error { return c.Init(ctx, Function{Name: "f"}) },
 		"resume": func(ctx context.Context) error {
-			_, err := c.Resume(ctx, Identity{InstanceID: "a"})
+			_, err := c.Resume(ctx, "a")
 			return err
 		},
 		"invoke": func(ctx context.Context) error {
@@ -278,7 +278,7 @@ func TestResumeSetsClockAgain(t *testing.T) {
 			guest.send(f.Session, &wire.Resumed{InstanceID: "a", Reseeded: true, Sample: strings.Repeat("0", 32), WallNS: time.Now().UnixNano()}, nil)
 		}
 	}()
-	r, err := c.Resume(t.Context(), Identity{InstanceID: "a"})
+	r, err := c.Resume(t.Context(), "a")
 	if err != nil || r.ClockError > MaxClockError {
 		t.Errorf("%+v, %v", r, err)
 	}

@@ -100,7 +100,7 @@ func (s *Starter) boot(ctx context.Context, in *Instance, draft *snapshot.Draft,
 	if err := t.Phase(thaw.PhaseBoot, func() error { return s.run(ctx, in) }); err != nil {
 		return err
 	}
-	if err := t.Phase(thaw.PhaseResume, func() error { return in.resume(ctx, false) }); err != nil {
+	if err := t.Phase(thaw.PhaseResume, func() error { return in.resume(ctx) }); err != nil {
 		return err
 	}
 	return t.Phase(thaw.PhaseInit, func() error {
@@ -137,8 +137,8 @@ func (s *Starter) run(ctx context.Context, in *Instance) error {
 	return in.conn.Sync(ctx)
 }
 
-func (in *Instance) resume(ctx context.Context, restored bool) error {
-	_, err := in.conn.Resume(ctx, agent.Identity{InstanceID: in.ID, Restored: restored})
+func (in *Instance) resume(ctx context.Context) error {
+	_, err := in.conn.Resume(ctx, in.ID)
 	return err
 }
 

@@ -81,7 +81,10 @@ func (c Config) withDefaults() Config {
 type Agent struct {
 	cfg  Config
 	link *link
-	fn   *function // nil before Init; touched by Serve only
+
+	// Touched by Serve only:
+	fn    *function // nil before Init
+	unfit bool      // the last Resume did not do all that it should
 }
 
 // New returns an Agent.
@@ -158,9 +161,7 @@ func (a *Agent) resume(f wire.Frame, received time.Time) error {
 	answer := a.cfg.System.Resume(m, f.Raw, received)
 	clear(f.Raw)
 	a.link.send(f.Session, &answer, nil)
-	if a.fn != nil && m.Restored && answer.Error == "" && answer.Reseeded {
-		a.fn.release()
-	}
+	a.unfit = answer.Error != "" || !answer.Reseeded
 	return nil
 }
 
@@ -217,10 +218,21 @@ func (a *Agent) invoke(f wire.Frame) error {
 	if err := wire.CheckID(m.RequestID); err != nil {
 		return fmt.Errorf("invoke: request %w", err)
 	}
-	if a.fn == nil {
-		a.link.send(f.Session, &wire.Result{RequestID: m.RequestID, Refused: "no function has been started"}, nil)
+	if refused := a.refusal(); refused != "" {
+		a.link.send(f.Session, &wire.Result{RequestID: m.RequestID, Refused: refused}, nil)
 		return nil
 	}
 	a.fn.invoke(&invocation{Invoke: m, session: f.Session, payload: f.Raw})
 	return nil
+}
+
+// refusal is why no function can run now, "" if one can.
+func (a *Agent) refusal() string {
+	switch {
+	case a.fn == nil:
+		return "no function has been started"
+	case a.unfit:
+		return "this guest has no clock, entropy and identity of its own"
+	}
+	return ""
 }

@@ -91,7 +91,7 @@ func TestRestore(t *testing.T) {
 			g := startGuest(t, map[string]string{"app.py": hooked})
 			host := g.port.attach(t)
 			c := g.open(host)
-			if _, err := c.Resume(g.ctx(), agent.Identity{InstanceID: "builder"}); err != nil {
+			if _, err := c.Resume(g.ctx(), "builder"); err != nil {
 				t.Fatal(err)
 			}
 			fn := pythonFunction(handler, time.Minute)
@@ -108,7 +108,7 @@ func TestRestore(t *testing.T) {
 			abandon(t, g, c, host)
 
 			c = g.open(&dirty{g.port.attach(t), strings.NewReader(leftovers(t))})
-			r, err := c.Resume(g.ctx(), agent.Identity{InstanceID: "clone-1", Restored: true})
+			r, err := c.Resume(g.ctx(), "clone-1")
 			if err != nil || len(r.Sample) != 32 || r.ClockError > time.Second {
 				t.Fatalf("%+v, %v", r, err)
 			}
@@ -138,15 +138,13 @@ func (g *testGuest) texts() string {
 func TestRestoreProvided(t *testing.T) {
 	binary := buildBootstrap(t)
 	tests := []struct {
-		name     string
-		env      map[string]string
-		restored bool
-		want     string
+		name string
+		env  map[string]string
+		want string
 	}{
-		{"restore/next", map[string]string{"USE_RESTORE": "1"}, true, ""},
-		{"restore/next without a snapshot", map[string]string{"USE_RESTORE": "1"}, false, ""},
-		{"next only", nil, true, ""},
-		{"restore/error", map[string]string{"USE_RESTORE": "1", "FAIL_RESTORE": "stale"}, true, "Test.RestoreError"},
+		{"restore/next", map[string]string{"USE_RESTORE": "1"}, ""},
+		{"next only", nil, ""},
+		{"restore/error", map[string]string{"USE_RESTORE": "1", "FAIL_RESTORE": "stale"}, "Test.RestoreError"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -162,7 +160,7 @@ func TestRestoreProvided(t *testing.T) {
 			}
 			c.Close()
 			c = g.connect()
-			if _, err := c.Resume(g.ctx(), agent.Identity{InstanceID: "clone", Restored: tt.restored}); err != nil {
+			if _, err := c.Resume(g.ctx(), "clone"); err != nil {
 				t.Fatal(err)
 			}
 			r := g.invoke(c, "r1", `{"op":"echo"}`, time.Minute)
@@ -215,7 +213,7 @@ func TestResumeRefusals(t *testing.T) {
 			g.machine.mu.Lock()
 			g.machine.off, g.machine.fail = tt.off, tt.fail
 			g.machine.mu.Unlock()
-			_, err := g.connect().Resume(g.ctx(), agent.Identity{InstanceID: "a"})
+			_, err := g.connect().Resume(g.ctx(), "a")
 			if err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("got %v", err)
 			}
@@ -241,11 +239,14 @@ func TestUnseededCloneIsRefused(t *testing.T) {
 			g.machine.mu.Lock()
 			broken(g.machine)
 			g.machine.mu.Unlock()
-			_, err := c.Resume(g.ctx(), agent.Identity{InstanceID: "clone", Restored: true})
+			_, err := c.Resume(g.ctx(), "clone")
 			if err == nil || !strings.Contains(err.Error(), "not fit to serve") || !strings.Contains(err.Error(), "reseed") {
 				t.Errorf("the host takes it: %v", err)
 			}
-			time.Sleep(50 * time.Millisecond)
+			_, err = c.Invoke(g.ctx(), agent.Invocation{RequestID: "r1", Deadline: time.Now().Add(time.Minute), Payload: []byte("1")})
+			if err == nil || !strings.Contains(err.Error(), "no clock, entropy and identity") {
+				t.Errorf("the guest serves a host that takes it all the same: %v", err)
+			}
 			if texts := g.texts(); strings.Contains(texts, "after") {
 				t.Errorf("its function ran: %q", texts)
 			}

@@ -66,9 +66,6 @@ type Resume struct {
 	// WallNS is the host's real-time clock in nanoseconds since 1970.
 	WallNS     int64
 	InstanceID string
-	// Restored says that the guest comes out of a snapshot, which ends the
-	// runtime's restore/next.
-	Restored bool
 }
 
 // Resumed answers Resume with what was done and seen.
@@ -184,7 +181,7 @@ func (*Fatal) Type() Type      { return TypeFatal }
 func (*Sync) fields() []field    { return nil }
 func (*SyncAck) fields() []field { return nil }
 func (m *Resume) fields() []field {
-	return []field{{"wall_ns", &m.WallNS}, {"instance_id", &m.InstanceID}, {"restored", &m.Restored}}
+	return []field{{"wall_ns", &m.WallNS}, {"instance_id", &m.InstanceID}}
 }
 func (m *Resumed) fields() []field {
 	return []field{

@@ -67,7 +67,7 @@ func initialise(ctx context.Context, c *agent.Conn, d thaw.Description) error {
 	if err := c.Sync(ctx); err != nil {
 		return err
 	}
-	if _, err := c.Resume(ctx, agent.Identity{InstanceID: "i-peer"}); err != nil {
+	if _, err := c.Resume(ctx, "i-peer"); err != nil {
 		return err
 	}
 	err := c.Init(ctx, agent.Function{Name: d.Function, Version: d.Number, Settings: d.Settings, SnapStart: true})

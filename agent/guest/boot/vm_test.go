@@ -198,7 +198,7 @@ func TestRealMachine(t *testing.T) {
 		v.fatal(t, err)
 	}
 	t.Logf("boot to agent: %s", time.Since(began))
-	resumed, err := v.conn.Resume(ctx, agent.Identity{InstanceID: "i-first"})
+	resumed, err := v.conn.Resume(ctx, "i-first")
 	if err != nil {
 		v.fatal(t, err)
 	}
@@ -278,7 +278,7 @@ func (v *vm) checkQuiesce(ctx context.Context, t *testing.T) {
 		v.fatal(t, err)
 	}
 	before := time.Now()
-	r, err := v.conn.Resume(ctx, agent.Identity{InstanceID: "i-second", Restored: true})
+	r, err := v.conn.Resume(ctx, "i-second")
 	if err != nil {
 		v.fatal(t, err)
 	}
