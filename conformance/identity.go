@@ -34,38 +34,40 @@ func (f *finding) unique(clones []clone, values, from func(clone) map[string]str
 	}
 }
 
-func drawn(c clone) map[string]string { return c.report.Drawn }
-
 func drawnBefore(c clone) map[string]string { return c.report.DrawnBefore }
 
-// kernelSources are what is read of the kernel and of nothing else.
-func kernelSources() []string { return []string{"getrandom", "/dev/urandom"} }
-
-func checkKernelEntropy(o observed) finding {
-	var f finding
-	clones := o.clones()
-	f.unique(clones, func(c clone) map[string]string {
+// drawn returns what a clone drew of the kernel and of nothing else, or what it drew
+// in any other way.
+func drawn(ofKernel bool) func(clone) map[string]string {
+	return func(c clone) map[string]string {
 		values := maps.Clone(c.report.Drawn)
-		maps.DeleteFunc(values, func(what, _ string) bool { return !slices.Contains(kernelSources(), what) })
+		maps.DeleteFunc(values, func(source, _ string) bool {
+			return ofKernel != (source == "getrandom" || source == "/dev/urandom")
+		})
 		return values
-	}, drawnBefore)
-	f.seen = fmt.Sprintf("%d clones: getrandom and /dev/urandom differ in all", len(clones))
-	return f
+	}
 }
+
+func checkKernelEntropy(o observed) finding { return checkEntropy(o.clones(), drawn(true)) }
 
 func checkPythonEntropy(o observed) finding {
-	return checkEntropy(of(thaw.RuntimePython, o.clones()))
+	return checkEntropy(of(thaw.RuntimePython, o.clones()), drawn(false))
 }
 
-func checkEntropy(clones []clone) finding {
+func checkEntropy(clones []clone, drawn func(clone) map[string]string) finding {
 	var f finding
 	f.unique(clones, drawn, drawnBefore)
-	if len(clones) == 0 || len(clones[0].report.Drawn) == 0 {
-		f.failures = append(f.failures, "nothing was drawn")
-		return f
+	names := map[string]bool{}
+	for _, c := range clones {
+		values := drawn(c)
+		if len(values) == 0 {
+			f.wrong(c, "nothing was drawn")
+		}
+		for name := range values {
+			names[name] = true
+		}
 	}
-	names := slices.Sorted(maps.Keys(clones[0].report.Drawn))
-	f.seen = fmt.Sprintf("%d clones differ by %s", len(clones), strings.Join(names, ", "))
+	f.seen = fmt.Sprintf("%d clones differ by %s", len(clones), strings.Join(slices.Sorted(maps.Keys(names)), ", "))
 	return f
 }
 
@@ -73,7 +75,7 @@ func checkEntropy(clones []clone) finding {
 // cannot seed again: a function has to take the way that is checked here.
 func checkGoEntropy(o observed) finding {
 	clones := of(thaw.RuntimeProvided, o.clones())
-	f := checkEntropy(clones)
+	f := checkEntropy(clones, drawn(false))
 	var inherited finding
 	none := func(clone) map[string]string { return nil }
 	inherited.unique(clones, func(c clone) map[string]string { return c.report.Inherited }, none)

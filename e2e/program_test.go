@@ -32,11 +32,7 @@ type program struct {
 func build(t *testing.T) string {
 	t.Helper()
 	requirements(t)
-	bin := filepath.Join(t.TempDir(), "thaw")
-	if out, err := exec.Command("go", "build", "-o", bin, "../cmd/thaw").CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
-	}
-	return bin
+	return goBuild(t, "thaw", "../cmd/thaw")
 }
 
 // serve starts a daemon as a process and waits until it serves.

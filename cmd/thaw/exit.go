@@ -32,7 +32,7 @@ type exitRow struct {
 func exitTable() []exitRow {
 	return []exitRow{
 		{exitOK, nil, "success"},
-		{exitFunction, []thaw.Code{thaw.CodeFunction}, "the function itself failed"},
+		{exitFunction, []thaw.Code{thaw.CodeFunction}, "the function itself failed, or a test of thaw conformance"},
 		{exitInvalid, []thaw.Code{thaw.CodeInvalid, thaw.CodeConflict, thaw.CodeTooLarge}, "wrong usage, or a request that cannot succeed as it is"},
 		{exitNotFound, []thaw.Code{thaw.CodeNotFound}, "no such function"},
 		{exitPlatform, []thaw.Code{thaw.CodeInstance, thaw.CodeUnavailable, thaw.CodeInternal}, "thaw or the machine failed, not the function"},
