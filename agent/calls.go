@@ -14,10 +14,8 @@ import (
 	"thaw/agent/wire"
 )
 
-// MaxClockError is how far a guest's clock may be off after [Conn.Resume]. It is
-// a choice: four times the slowest round trip seen to an emulated guest that had
-// just booted (14 ms).
-const MaxClockError = 50 * time.Millisecond
+// MaxClockError is how far a guest's clock may be off after [Conn.Resume].
+const MaxClockError = wire.MaxClockError
 
 // clockTries is how often Resume sets the clock when the round trip took so
 // long that it cannot tell whether the clock is right. The first one after a
@@ -106,7 +104,8 @@ func (c *Conn) Ping(ctx context.Context) error {
 // an error unless the guest proves that it took all three; such a guest must
 // not serve. id becomes its hostname: 1 to 64 letters, digits and -. Resume sets
 // the clock again when a slow round trip left its error uncertain; the bound
-// reached is in the result. No line of the function runs before the next call.
+// reached is in the result. No line of the function runs on a clock that may be off
+// by more than [MaxClockError] before the next call.
 func (c *Conn) Resume(ctx context.Context, id string) (r Resumed, err error) {
 	if err := wire.CheckID(id); err != nil {
 		return r, fmt.Errorf("resume: instance %w", err)

@@ -113,7 +113,7 @@ func (f *function) invoke(inv *invocation) {
 	case busy:
 		f.link.send(inv.session, &wire.Result{RequestID: inv.RequestID, Refused: "another invocation is under way"}, nil)
 	default:
-		f.release() // not before: until now the host may have set the clock once more
+		f.release() // at the latest: the host is content with the clock
 	}
 }
 

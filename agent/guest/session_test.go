@@ -221,6 +221,35 @@ func TestResumeRefusals(t *testing.T) {
 	}
 }
 
+// A host that was slow may have to set the clock again: until it invokes, the
+// function must not see the time.
+func TestSlowResumeHoldsTheFunction(t *testing.T) {
+	g := startGuest(t, map[string]string{"app.py": hooked})
+	c := g.connect()
+	fn := pythonFunction("app.handler", time.Minute)
+	fn.SnapStart = true
+	if err := c.Init(g.ctx(), fn); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Sync(g.ctx()); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(2 * wire.MaxClockError)
+	if _, err := c.Resume(g.ctx(), "clone"); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(50 * time.Millisecond)
+	if texts := g.texts(); strings.Contains(texts, "after") {
+		t.Errorf("the function ran before it was invoked: %q", texts)
+	}
+	if r := g.invoke(c, "r1", "1", time.Minute); r.FunctionError != "" {
+		t.Errorf("%+v %s", r, r.Payload)
+	}
+	if texts := g.texts(); !strings.HasSuffix(texts, "after 1\nafter 2\n") {
+		t.Errorf("log: %q", texts)
+	}
+}
+
 // A clone whose random numbers may be those of another one must not serve: the host
 // refuses it, and not a line of its function runs.
 func TestUnseededCloneIsRefused(t *testing.T) {

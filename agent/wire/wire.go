@@ -45,7 +45,13 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"time"
 )
+
+// MaxClockError is how far a guest's clock may be off when it serves. It is a
+// choice: four times the slowest round trip seen to an emulated guest that had
+// just booted (14 ms).
+const MaxClockError = 50 * time.Millisecond
 
 // Version is the version of the frame format and the messages. A reader skips
 // frames of another version.

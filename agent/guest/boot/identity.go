@@ -89,20 +89,23 @@ func ensure(target string) error {
 }
 
 // take makes id the hostname and the content of idFile, writes a machine id and a
-// boot id of its own, and returns the hostname as read back.
+// boot id of its own, and returns the hostname as read back. Who has taken id
+// before, because a host that sets the clock once more says it again, keeps them.
 func (i identity) take(id string, f fresh) (string, error) {
+	if name, err := hostname(); err != nil || name == id {
+		return name, err
+	}
 	hex.Encode(i.machine, asUUID(f.machine))
 	i.machine[machineLen-1] = '\n'
 	writeUUID(i.boot, asUUID(f.boot))
 	i.boot[bootLen-1] = '\n'
-	if err := setHostname([]byte(id)); err != nil {
+	if err := i.writeID(id); err != nil {
+		return "", fmt.Errorf("write instance id: %w", err)
+	}
+	if err := setHostname([]byte(id)); err != nil { // last: it says that the rest is done
 		return "", fmt.Errorf("set hostname: %w", err)
 	}
-	name, err := hostname()
-	if err != nil {
-		return "", fmt.Errorf("read hostname: %w", err)
-	}
-	return name, i.writeID(id)
+	return hostname()
 }
 
 // asUUID marks 16 random bytes as a UUID, version 4 (RFC 9562), which a machine id
@@ -128,17 +131,17 @@ func writeUUID(dst, u []byte) {
 func (i identity) writeID(id string) error {
 	line := id + "\n"
 	if err := pwrite(i.id, []byte(line)); err != nil {
-		return fmt.Errorf("write instance id: %w", err)
+		return err
 	}
 	var st unix.Stat_t
 	if err := fstat(i.id, &st); err != nil {
-		return fmt.Errorf("write instance id: %w", err)
+		return err
 	}
 	if st.Size == int64(len(line)) {
 		return nil
 	}
 	if err := unix.Ftruncate(i.id, int64(len(line))); err != nil {
-		return fmt.Errorf("write instance id: %w", err)
+		return err
 	}
 	return nil
 }
