@@ -94,7 +94,7 @@ func TestNewerSchemaAndWrongRecord(t *testing.T) {
 		t.Error(err)
 	}
 	write(t, path, func(tx *bbolt.Tx) error {
-		return tx.Bucket([]byte(bucketMeta)).Put([]byte(keySchema), []byte("3"))
+		return tx.Bucket([]byte("meta")).Put([]byte("schema"), []byte("3"))
 	})
 	_, err = Open(path)
 	wantCode(t, err, thaw.CodeUnavailable)

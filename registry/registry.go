@@ -32,16 +32,11 @@ import (
 	"thaw"
 )
 
-// The keys of the layout above.
+// The buckets of the layout above; meta is boltfile's.
 const (
-	bucketMeta      = "meta"
 	bucketCounters  = "counters"
 	bucketFunctions = "functions"
 	bucketVersions  = "versions"
-	keyFormat       = "format"
-	keySchema       = "schema"
-	formatName      = "thaw registry"
-	schemaVersion   = 2
 )
 
 // DB is an open registry. Its methods may be called from many goroutines: reads
