@@ -170,6 +170,10 @@ type InvokeRequest struct {
 	// Function is NAME[:QUALIFIER], see [Ref].
 	Function string
 	Payload  []byte
+	// ID is the request id; "" is a new one. An invocation that is tried again
+	// keeps its own.
+	ID    string
+	Trace TraceContext
 	// Policy is the policy of a new instance; "" is the default.
 	Policy Policy
 	// Cold forbids reusing an idle instance.

@@ -55,9 +55,14 @@ func (h *history) replace(i thaw.Invocation) {
 	}
 }
 
-// put adds i. The caller holds mu.
+// put adds i, in place of the record of an earlier try at the same invocation.
+// The caller holds mu.
 func (h *history) put(i thaw.Invocation) {
-	list := append(h.byFunction[i.Function], i)
+	list := h.byFunction[i.Function]
+	if _, again := h.byID[i.ID]; again {
+		list = slices.DeleteFunc(list, func(old thaw.Invocation) bool { return old.ID == i.ID })
+	}
+	list = append(list, i)
 	if len(list) > historyPerFunction {
 		delete(h.byID, list[0].ID)
 		list = slices.Delete(list, 0, 1)

@@ -1,9 +1,8 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"time"
@@ -11,6 +10,7 @@ import (
 	"thaw"
 	"thaw/agent"
 	"thaw/instance"
+	"thaw/internal/uuid"
 	"thaw/snapshot"
 	"thaw/vmm"
 	"thaw/workingset"
@@ -42,7 +42,7 @@ func (d *Daemon) Invoke(ctx context.Context, r thaw.InvokeRequest) (thaw.Reply, 
 		return thaw.Reply{}, err
 	}
 	call := &call{daemon: d, version: v, request: r, lease: lease, timeline: instance.NewTimeline(), record: thaw.Invocation{
-		ID: newRequestID(), Function: v.Function, Version: v.Number, Time: start.UTC(),
+		ID: cmp.Or(r.ID, uuid.New()), Function: v.Function, Version: v.Number, Time: start.UTC(),
 	}}
 	payload, keep, err := call.run(ctx)
 	call.record.DurationMS = float64(time.Since(start).Microseconds()) / 1e3
@@ -68,15 +68,6 @@ func checkRecord(r thaw.InvokeRequest) error {
 	return nil
 }
 
-// newRequestID returns a UUID, version 4, as Lambda's request ids are.
-func newRequestID() string {
-	var b [16]byte
-	_, _ = rand.Read(b[:]) // never fails
-	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
-	s := hex.EncodeToString(b[:])
-	return s[:8] + "-" + s[8:12] + "-" + s[12:16] + "-" + s[16:20] + "-" + s[20:]
-}
-
 // call is one invocation on its way.
 type call struct {
 	daemon   *Daemon
@@ -98,7 +89,10 @@ func (c *call) run(ctx context.Context) (reply []byte, keep bool, err error) {
 	usage := in.Meter(c.record.Start == thaw.StartWarm)
 	var result agent.Result
 	err = c.timeline.Phase(thaw.PhaseInvoke, func() error {
-		result, err = in.Invoke(ctx, c.record.ID, c.request.Payload)
+		result, err = in.Invoke(ctx, agent.Invocation{
+			RequestID: c.record.ID, Payload: c.request.Payload,
+			TraceID: c.request.Trace.XRay(), ClientContext: c.request.Trace.ClientContext(),
+		})
 		return err
 	})
 	if err != nil {

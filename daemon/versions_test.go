@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -139,7 +140,9 @@ func TestRemoveVersion(t *testing.T) {
 func TestDescribeOneVersion(t *testing.T) {
 	d := stocked(t, 2)
 	for n := range 4 {
-		d.history.add(invocation("hello", n%2+1))
+		i := invocation("hello", n%2+1)
+		i.ID = strconv.Itoa(n) // records of one id replace each other
+		d.history.add(i)
 		d.logs.add(thaw.LogLine{Function: "hello", Version: n%2 + 1, Text: "line"})
 	}
 	d.logs.add(thaw.LogLine{Function: "hello", Text: "of before versions were noted"})

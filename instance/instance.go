@@ -124,14 +124,14 @@ func (in *Instance) explain(err error) error {
 // grace is how much later than the agent the host gives up on an invocation.
 const grace = 2 * time.Second
 
-// Invoke runs the function once. A [thaw.CodeInstance] error means that the
+// Invoke runs the function once; i's deadline is set by the version's timeout. A [thaw.CodeInstance] error means that the
 // instance is of no further use, as does Finished in the result.
-func (in *Instance) Invoke(ctx context.Context, id string, payload []byte) (agent.Result, error) {
+func (in *Instance) Invoke(ctx context.Context, i agent.Invocation) (agent.Result, error) {
 	in.served.Add(1)
-	deadline := time.Now().Add(in.Version.Timeout)
-	ctx, cancel := context.WithDeadlineCause(ctx, deadline.Add(grace), errHung)
+	i.Deadline = time.Now().Add(in.Version.Timeout)
+	ctx, cancel := context.WithDeadlineCause(ctx, i.Deadline.Add(grace), errHung)
 	defer cancel()
-	result, err := in.conn.Invoke(ctx, agent.Invocation{RequestID: id, Deadline: deadline, Payload: payload})
+	result, err := in.conn.Invoke(ctx, i)
 	if err == nil && in.memory != nil {
 		err = in.memory.Settle(ctx)
 	}
