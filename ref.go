@@ -27,20 +27,22 @@ type Ref struct {
 func ParseRef(s string) (Ref, error) {
 	name, qualifier, qualified := strings.Cut(s, ":")
 	r := Ref{Function: name, Qualifier: qualifier}
-	if err := CheckName(name); err != nil {
+	if err := r.Validate(); err != nil {
 		return r, err
 	}
-	if !qualified {
-		return r, nil
+	if qualified && qualifier == "" {
+		return r, Errorf(CodeInvalid, "nothing follows the colon of %s: write a version, an alias or %s, or leave the colon out", name, Latest)
 	}
-	return r, r.checkQualifier()
+	return r, nil
 }
 
-func (r Ref) checkQualifier() error {
+// Validate returns a [CodeInvalid] error unless r can name a version.
+func (r Ref) Validate() error {
+	if err := CheckName(r.Function); err != nil {
+		return err
+	}
 	switch {
-	case r.Qualifier == "":
-		return Errorf(CodeInvalid, "nothing follows the colon of %s: write a version, an alias or %s, or leave the colon out", r.Function, Latest)
-	case r.Qualifier == Latest:
+	case r.Qualifier == "" || r.Qualifier == Latest:
 		return nil
 	case isNumber(r.Qualifier):
 		_, err := ParseVersion(r.Qualifier)
