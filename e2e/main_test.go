@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -22,15 +23,21 @@ import (
 	"thaw/gateway"
 	"thaw/gateway/api"
 	"thaw/image"
+	"thaw/queue"
+	"thaw/schedule"
 )
 
 // site is a daemon with its HTTP interface.
 type site struct {
 	*client.Client
 	daemon *daemon.Daemon
-	state  string
-	url    string
-	log    *bytes.Buffer
+	queue  *queue.Queue
+
+	schedules *schedule.Scheduler
+
+	state string
+	url   string
+	log   *bytes.Buffer
 }
 
 // cache is where images are kept between runs.
@@ -78,8 +85,10 @@ func open(t testing.TB, state string, change func(*daemon.Config)) *site {
 		t.Fatal(err)
 	}
 	shareAcceleration(t, state)
+	s.openQueue(t)
 	server := httptest.NewServer(gateway.New(gateway.Config{
 		Invoker: s.daemon, Deployer: s.daemon, Catalog: s.daemon, Versions: s.daemon, Snapshots: s.daemon, Verifier: s.daemon, Monitor: s.daemon,
+		Acceptor: s.queue, Queue: s.queue, Schedules: s.schedules,
 		Logger: slog.New(slog.DiscardHandler), // what matters is in the replies
 		Info: func() api.Info {
 			waiting, full := s.daemon.Prestarted()
@@ -99,6 +108,23 @@ func open(t testing.TB, state string, change func(*daemon.Config)) *site {
 		}
 	})
 	return s
+}
+
+// openQueue puts a queue before the daemon; failures are retried at once.
+func (s *site) openQueue(t testing.TB) {
+	t.Helper()
+	retry := queue.DefaultRetry()
+	retry.Function, retry.Platform = queue.Backoff{}, queue.Backoff{}
+	callbacks := gateway.NewCallbacks()
+	t.Cleanup(callbacks.Close)
+	logger := slog.New(slog.DiscardHandler)
+	var err error
+	if s.queue, err = queue.Open(queue.Config{
+		Path: filepath.Join(s.state, "queue.db"), Invoker: s.daemon, Deliver: callbacks, Limits: queue.DefaultLimits(), Retry: retry, Logger: logger,
+	}); err != nil {
+		t.Fatal(err)
+	}
+	s.schedules = schedule.Start(s.queue, nil, logger)
 }
 
 // shareAcceleration keeps what a daemon found out about this machine, in either
@@ -128,7 +154,8 @@ func (s *site) close(t testing.TB) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	if err := s.daemon.Close(ctx); err != nil {
+	s.schedules.Close()
+	if err := errors.Join(s.queue.Close(ctx), s.daemon.Close(ctx)); err != nil {
 		t.Errorf("close the daemon: %v", err)
 	}
 	s.daemon = nil

@@ -42,8 +42,14 @@ func (h handlers) memory(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (h handlers) remove(w http.ResponseWriter, r *http.Request) error {
-	if err := h.Catalog.Remove(r.Context(), r.PathValue("name")); err != nil {
+	name := r.PathValue("name")
+	if err := h.Catalog.Remove(r.Context(), name); err != nil {
 		return err
+	}
+	if thaw.CheckName(name) == nil { // the whole function: a schedule would go on making dead letters
+		if err := h.Schedules.RemoveSchedulesOf(r.Context(), name); err != nil {
+			return err
+		}
 	}
 	w.WriteHeader(http.StatusNoContent)
 	return nil

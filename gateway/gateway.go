@@ -13,7 +13,7 @@
 //	GET    /v1/functions                the version of each function that serves
 //	GET    /v1/functions/{name}         everything about one
 //	PUT    /v1/functions/{name}         deploy; replies with a line per event
-//	DELETE /v1/functions/{name}         remove it, or one version of it
+//	DELETE /v1/functions/{name}         remove it and its schedules, or one version of it
 //	GET    /v1/functions/{name}/versions  newest first
 //	POST   /v1/functions/{name}/rollback  ?version=N serves then, or what did before
 //	GET    /v1/functions/{name}/aliases
@@ -28,8 +28,28 @@
 //	GET    /v1/snapshots/{id}           one of them
 //	POST   /v1/snapshots/{id}/verify    check its files; replies with a line per file
 //	DELETE /v1/snapshots/{id}           remove one that nothing needs
+//	GET    /v1/queue                    ?state=S&function=F, what was accepted and is not done
+//	DELETE /v1/queue                    ?state=S&function=F, purge what does not run
+//	POST   /v1/queue/redrive            ?function=F, have all dead letters tried again
+//	GET    /v1/queue/{id}               one item, with its payload
+//	DELETE /v1/queue/{id}               purge it
+//	POST   /v1/queue/{id}/redrive       have a dead letter tried again
+//	GET    /v1/schedules                every schedule
+//	PUT    /v1/schedules/{id}           set one: function (name[:QUALIFIER]), spec and data as JSON
+//	DELETE /v1/schedules/{id}           remove it
 //	GET    /v1/info                     about the daemon
 //	GET    /healthz                     200 while it serves
+//
+// An invocation of type Event is accepted into the queue and answered with 202.
+// OpenFaaS's paths are there too; see openfaas.go for how its requests become
+// events:
+//
+//	ANY    /function/{name}[/path]        invoke
+//	ANY    /async-function/{name}[/path]  accept, 202; X-Callback-Url gets the result
+//	GET    /system/functions              the functions
+//
+// There {name} may have a qualifier; the query is the function's own. What is
+// accepted must exist then; which version an alias names is decided at each attempt.
 //
 // There is no authentication: whoever can connect can run code in VMs. What the
 // gateway does keep out is web pages in a browser on the same machine, by
@@ -108,6 +128,31 @@ type Monitor interface {
 	Logs(name string, limit int) ([]thaw.LogLine, error)
 }
 
+// Acceptor takes invocations that nobody waits for. When it returns nil, the
+// invocation survives whatever happens.
+type Acceptor interface {
+	Enqueue(ctx context.Context, r thaw.AsyncRequest) (thaw.QueueItem, error)
+}
+
+// Queue holds what was accepted and is not done.
+type Queue interface {
+	Items(f thaw.ItemFilter) []thaw.QueueItem
+	// Item returns one with its payload.
+	Item(id string) (thaw.QueueItem, []byte, error)
+	// Redrive has dead letters tried again, Purge removes what does not run. They
+	// return how many items these are.
+	Redrive(f thaw.ItemFilter) (int, error)
+	Purge(f thaw.ItemFilter) (int, error)
+}
+
+// Schedules invokes functions at times.
+type Schedules interface {
+	Schedules() []thaw.Schedule
+	SetSchedule(ctx context.Context, s thaw.Schedule) (thaw.Schedule, error)
+	RemoveSchedule(ctx context.Context, id string) error
+	RemoveSchedulesOf(ctx context.Context, function string) error
+}
+
 // Config is what a gateway stands before. All fields are required.
 type Config struct {
 	Invoker   Invoker
@@ -117,6 +162,9 @@ type Config struct {
 	Snapshots SnapshotCatalog
 	Verifier  Verifier
 	Monitor   Monitor
+	Acceptor  Acceptor
+	Queue     Queue
+	Schedules Schedules
 	// Info is called for each request that asks about the daemon.
 	Info func() api.Info
 	// Logger gets one line per request and the detail of internal errors.

@@ -37,6 +37,10 @@ type fakeEngine struct {
 	discard    func(string) error
 	versions   func(call string) error
 	verify     func(context.Context, string, func(thaw.FileCheck)) (thaw.Verification, error)
+	enqueue    func(thaw.AsyncRequest) (thaw.QueueItem, error)
+	items      []thaw.QueueItem
+	change     func(verb string, f thaw.ItemFilter) (int, error)
+	schedule   func(verb string, s thaw.Schedule) error
 }
 
 func (e fakeEngine) Snapshots(context.Context) ([]thaw.Snapshot, error) { return e.snapshots() }
@@ -102,6 +106,7 @@ func start(t *testing.T, e fakeEngine) (url string, log *lockedBuffer) {
 	log = &lockedBuffer{}
 	server := httptest.NewServer(New(Config{
 		Invoker: e, Deployer: e, Catalog: e, Versions: e, Snapshots: e, Verifier: e, Monitor: e,
+		Acceptor: e, Queue: e, Schedules: e,
 		Logger: slog.New(slog.NewTextHandler(log, nil)),
 		Info:   func() api.Info { return api.Info{Version: "v1", PID: 7} },
 	}))
@@ -236,7 +241,8 @@ func TestInvokeRequests(t *testing.T) {
 		{name: "bad policy", header: http.Header{"Thaw-Policy": {"fastest"}}, status: 400, kind: "InvalidParameterValueException", blame: "User"},
 		{name: "bad cold", header: http.Header{"Thaw-Cold": {"very"}}, status: 400, kind: "InvalidParameterValueException", blame: "User"},
 		{name: "bad discard", header: http.Header{"Thaw-Discard": {"2"}}, status: 400, kind: "InvalidParameterValueException", blame: "User"},
-		{name: "event", header: http.Header{"X-Amz-Invocation-Type": {"Event"}}, status: 400, kind: "InvalidParameterValueException", blame: "User"},
+		{name: "event and cold", header: http.Header{"X-Amz-Invocation-Type": {"Event"}, "Thaw-Cold": {"true"}}, status: 400, kind: "InvalidParameterValueException", blame: "User"},
+		{name: "unknown type", header: http.Header{"X-Amz-Invocation-Type": {"Later"}}, status: 400, kind: "InvalidParameterValueException", blame: "User"},
 		{name: "unknown parameter", path: invokeURL + "?x=2", status: 400, kind: "InvalidParameterValueException", blame: "User"},
 		{name: "bad name", path: "/2015-03-31/functions/-x/invocations", status: 400, kind: "InvalidParameterValueException", blame: "User"},
 		{name: "unknown path", path: "/2015-03-31/functions/x/aliases", status: 404, kind: "ResourceNotFoundException", blame: "User"},

@@ -23,6 +23,7 @@ const invalidContent = "InvalidRequestContentException"
 // The values of X-Amz-Invocation-Type that are served.
 const (
 	typeRequestResponse = "RequestResponse"
+	typeEvent           = "Event"
 	typeDryRun          = "DryRun"
 )
 
@@ -31,8 +32,12 @@ func (h handlers) invoke(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if r.Header.Get(api.HeaderInvocationType) == typeDryRun {
+	returnTrace(w, request.Trace)
+	switch r.Header.Get(api.HeaderInvocationType) {
+	case typeDryRun:
 		return h.dryRun(w, r, request)
+	case typeEvent:
+		return h.event(w, r, request)
 	}
 	reply, err := h.Invoker.Invoke(r.Context(), request)
 	if thaw.CodeOf(err) == thaw.CodeFunction {
@@ -56,9 +61,45 @@ func (h handlers) dryRun(w http.ResponseWriter, r *http.Request, request thaw.In
 	return nil
 }
 
+// event accepts an invocation, as Lambda does: 202 and no body.
+func (h handlers) event(w http.ResponseWriter, r *http.Request, request thaw.InvokeRequest) error {
+	for _, name := range []string{api.HeaderPolicy, api.HeaderCold, api.HeaderOnDemand, api.HeaderDiscard, api.HeaderFrozen, api.HeaderRecord} {
+		if r.Header.Get(name) != "" {
+			return thaw.Errorf(thaw.CodeInvalid, "header %s cannot go with %s %s: nobody would see what came of it", name, api.HeaderInvocationType, typeEvent)
+		}
+	}
+	it, err := h.accept(r, thaw.AsyncRequest{Function: request.Function, Payload: request.Payload, Source: thaw.SourceLambda, Trace: request.Trace})
+	if err != nil {
+		return err
+	}
+	w.Header().Set(api.HeaderRequestID, it.ID)
+	w.Header().Set(api.HeaderServerTiming, api.FormatTiming(nil, milliseconds(time.Since(exchangeOf(r).began))))
+	w.WriteHeader(http.StatusAccepted)
+	return nil
+}
+
+// accept puts an invocation of a function that exists into the queue.
+func (h handlers) accept(r *http.Request, a thaw.AsyncRequest) (thaw.QueueItem, error) {
+	if _, err := h.Catalog.Describe(r.Context(), a.Function); err != nil {
+		return thaw.QueueItem{}, err
+	}
+	return h.Acceptor.Enqueue(r.Context(), a)
+}
+
+// traceOf returns the trace that a request is part of.
+func traceOf(r *http.Request) thaw.TraceContext {
+	return thaw.ParseTraceContext(r.Header.Get(api.HeaderTraceParent), r.Header.Get(api.HeaderTraceState))
+}
+
+// returnTrace tells the client which trace was taken up.
+func returnTrace(w http.ResponseWriter, t thaw.TraceContext) {
+	setIf(w.Header(), api.HeaderTraceParent, t.Parent)
+	setIf(w.Header(), api.HeaderTraceState, t.State)
+}
+
 // readInvoke makes a request for the engine out of an HTTP request.
 func readInvoke(w http.ResponseWriter, r *http.Request) (thaw.InvokeRequest, error) {
-	var request thaw.InvokeRequest
+	request := thaw.InvokeRequest{Trace: traceOf(r)}
 	if err := checkInvocationType(r); err != nil {
 		return request, err
 	}
@@ -102,10 +143,10 @@ func readRef(r *http.Request) (thaw.Ref, error) {
 
 func checkInvocationType(r *http.Request) error {
 	switch t := r.Header.Get(api.HeaderInvocationType); t {
-	case "", typeRequestResponse, typeDryRun:
+	case "", typeRequestResponse, typeEvent, typeDryRun:
 		return nil
 	default:
-		return thaw.Errorf(thaw.CodeInvalid, "%s %s is not supported: use %s or %s", api.HeaderInvocationType, printable(t), typeRequestResponse, typeDryRun)
+		return thaw.Errorf(thaw.CodeInvalid, "%s %s is not supported: use %s, %s or %s", api.HeaderInvocationType, printable(t), typeRequestResponse, typeEvent, typeDryRun)
 	}
 }
 
@@ -124,6 +165,23 @@ func parseBool(header http.Header, name string) (bool, error) {
 // readPayload reads the body: JSON of at most [thaw.MaxPayload] bytes, {} when
 // there is none.
 func readPayload(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	body, err := readBody(w, r)
+	if err != nil {
+		return nil, err
+	}
+	if len(body) == 0 {
+		return []byte("{}"), nil
+	}
+	if !isJSON(body) {
+		return nil, httpError{http.StatusBadRequest, invalidContent, thaw.Errorf(thaw.CodeInvalid, "the request's body is not JSON: send a JSON value in UTF-8, or nothing for {}")}
+	}
+	return body, nil
+}
+
+func isJSON(body []byte) bool { return json.Valid(body) && utf8.Valid(body) }
+
+// readBody reads at most [thaw.MaxPayload] bytes.
+func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	conn := http.NewResponseController(w)
 	if r.ContentLength > thaw.MaxPayload {
 		if r.Header.Get("Expect") == "" { // else it waits to be told to send
@@ -142,12 +200,6 @@ func readPayload(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	}
 	if err != nil {
 		return nil, thaw.Errorf(thaw.CodeInvalid, "the request's body cannot be read: %w", err)
-	}
-	if len(body) == 0 {
-		return []byte("{}"), nil
-	}
-	if !json.Valid(body) || !utf8.Valid(body) {
-		return nil, httpError{http.StatusBadRequest, invalidContent, thaw.Errorf(thaw.CodeInvalid, "the request's body is not JSON: send a JSON value in UTF-8, or nothing for {}")}
 	}
 	return body, nil
 }
@@ -176,18 +228,23 @@ func writeReply(w http.ResponseWriter, reply thaw.Reply) {
 	header.Set("Content-Type", api.TypeJSON)
 	header.Set("Content-Length", strconv.Itoa(len(reply.Payload)))
 	header.Set("Cache-Control", "no-store")
-	header.Set(api.HeaderExecutedVersion, strconv.Itoa(reply.Version))
-	header.Set(api.HeaderServerTiming, api.FormatTiming(reply.PhasesMS, reply.DurationMS))
-	setIf(header, api.HeaderRequestID, reply.ID)
-	setIf(header, api.HeaderStart, string(reply.Start))
-	setIf(header, api.HeaderPolicy, string(reply.Policy))
-	setIf(header, api.HeaderInstance, reply.Instance)
+	describeStart(header, reply)
 	if reply.FunctionError != "" {
 		header.Set(api.HeaderFunctionError, "Unhandled")
 	}
 	w.WriteHeader(http.StatusOK)
 	// A client that is gone is seen by the server itself.
 	_, _ = w.Write(reply.Payload)
+}
+
+// describeStart says which version served and how it was started.
+func describeStart(header http.Header, reply thaw.Reply) {
+	header.Set(api.HeaderExecutedVersion, strconv.Itoa(reply.Version))
+	header.Set(api.HeaderServerTiming, api.FormatTiming(reply.PhasesMS, reply.DurationMS))
+	setIf(header, api.HeaderRequestID, reply.ID)
+	setIf(header, api.HeaderStart, string(reply.Start))
+	setIf(header, api.HeaderPolicy, string(reply.Policy))
+	setIf(header, api.HeaderInstance, reply.Instance)
 }
 
 func setIf(header http.Header, name, value string) {

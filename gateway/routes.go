@@ -21,6 +21,9 @@ type endpoint struct {
 	query  []string
 }
 
+// ownQuery is of an endpoint whose query is the function's own.
+const ownQuery = "*"
+
 // route is a path with its methods.
 type route struct {
 	pattern string
@@ -28,8 +31,36 @@ type route struct {
 }
 
 func (h handlers) routes() []route {
-	function, snapshot := api.PathFunctions+"/{name}", api.PathSnapshots+"/{snapshot}"
+	function, snapshot, item := api.PathFunctions+"/{name}", api.PathSnapshots+"/{snapshot}", api.PathQueue+"/{item}"
 	return []route{
+		{api.PathOpenFaaS + "/{name}", everyMethod(h.openFaaS)},
+		{api.PathOpenFaaS + "/{name}/{path...}", everyMethod(h.openFaaS)},
+		{api.PathOpenFaaSAsync + "/{name}", everyMethod(h.openFaaSAsync)},
+		{api.PathOpenFaaSAsync + "/{name}/{path...}", everyMethod(h.openFaaSAsync)},
+		{api.PathOpenFaaSList, map[string]endpoint{
+			http.MethodGet: {h.openFaaSList, []string{"namespace"}},
+		}},
+		{api.PathQueue, map[string]endpoint{
+			http.MethodGet:    {h.queue, []string{"state", "function"}},
+			http.MethodDelete: {h.purge, []string{"state", "function"}},
+		}},
+		{api.PathQueue + api.PathRedriveSuffix, map[string]endpoint{
+			http.MethodPost: {h.redrive, []string{"function"}},
+		}},
+		{item, map[string]endpoint{
+			http.MethodGet:    {h.queueItem, nil},
+			http.MethodDelete: {h.purge, nil},
+		}},
+		{item + api.PathRedriveSuffix, map[string]endpoint{
+			http.MethodPost: {h.redrive, nil},
+		}},
+		{api.PathSchedules, map[string]endpoint{
+			http.MethodGet: {h.schedules, nil},
+		}},
+		{api.PathSchedules + "/{schedule}", map[string]endpoint{
+			http.MethodPut:    {h.setSchedule, nil},
+			http.MethodDelete: {h.removeSchedule, nil},
+		}},
 		{api.PathInvokePrefix + "{name}" + api.PathInvokeSuffix, map[string]endpoint{
 			http.MethodPost: {h.invoke, []string{"Qualifier"}},
 		}},
@@ -88,6 +119,15 @@ func (h handlers) routes() []route {
 	}
 }
 
+// everyMethod is of a path whose methods are the function's own.
+func everyMethod(f handler) map[string]endpoint {
+	methods := map[string]endpoint{}
+	for _, m := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions} {
+		methods[m] = endpoint{f, []string{ownQuery}}
+	}
+	return methods
+}
+
 // New returns the handler for everything a gateway serves. It may be used by
 // many requests at once.
 func New(c Config) http.Handler {
@@ -127,8 +167,12 @@ func (t route) checkPath(r *http.Request) error {
 	case strings.Contains(t.pattern, "{name}"):
 		_, err := thaw.ParseRef(r.PathValue("name"))
 		return err
+	case strings.Contains(t.pattern, "{schedule}"):
+		return thaw.CheckName(r.PathValue("schedule"))
 	case strings.Contains(t.pattern, "{snapshot}"):
 		return thaw.CheckSnapshotID(r.PathValue("snapshot"))
+	case strings.Contains(t.pattern, "{item}"):
+		return thaw.CheckItemID(r.PathValue("item"))
 	}
 	return nil
 }
@@ -152,6 +196,9 @@ func checkQuery(raw string, known []string) error {
 	query, err := url.ParseQuery(raw)
 	if err != nil {
 		return thaw.Errorf(thaw.CodeInvalid, "the query of the address cannot be read: %w", err)
+	}
+	if slices.Contains(known, ownQuery) {
+		return nil
 	}
 	for name, values := range query {
 		if !slices.Contains(known, name) {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"net"
 	"os"
@@ -13,6 +14,9 @@ import (
 	"time"
 
 	"thaw"
+	"thaw/gateway"
+	"thaw/queue"
+	"thaw/schedule"
 )
 
 // testDaemon runs serve on e until stop, and returns the address it wrote.
@@ -30,7 +34,16 @@ func serveMemory(t *testing.T) *testDaemon {
 	ctx, cancel := context.WithCancel(t.Context())
 	f := serveFlags{listen: "127.0.0.1:0", state: "/state"}
 	start := func(context.Context, serveFlags, *slog.Logger) (engine, error) {
-		return engine{invoker: e, deployer: e, catalog: e, versions: e, snapshots: e, verifier: e, monitor: e, prestarted: func() (int, bool) { return 0, true }, accelerator: func() string { return "none, in memory" }, close: e.close}, nil
+		q, err := queue.Open(queue.Config{
+			Path: filepath.Join(t.TempDir(), "queue.db"), Invoker: e, Deliver: gateway.NewCallbacks(),
+			Limits: queue.DefaultLimits(), Retry: queue.Retry{MaxAge: time.Hour}, Logger: slog.New(slog.DiscardHandler),
+		})
+		if err != nil {
+			return engine{}, err
+		}
+		s := schedule.Start(q, nil, slog.New(slog.DiscardHandler))
+		stop := func(ctx context.Context) error { s.Close(); return errors.Join(q.Close(ctx), e.close(ctx)) }
+		return engine{acceptor: q, queue: q, schedules: s, invoker: e, deployer: e, catalog: e, versions: e, snapshots: e, verifier: e, monitor: e, prestarted: func() (int, bool) { return 0, true }, accelerator: func() string { return "none, in memory" }, close: stop}, nil
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- a.serve(ctx, f, start) }()

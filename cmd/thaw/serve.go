@@ -22,6 +22,7 @@ import (
 	"thaw/doctor"
 	"thaw/gateway"
 	"thaw/gateway/api"
+	"thaw/queue"
 )
 
 const (
@@ -40,6 +41,10 @@ type serveFlags struct {
 	prestarted, keepVersions     int
 	prestartedMemory             bytesFlag
 	accelerator                  string
+	asyncWorkers, asyncRetries   int
+	asyncDelay, asyncMaxAge      time.Duration
+	asyncEvent                   bytesFlag
+	queueLength                  int
 }
 
 // engine is a running daemon as serve sees it.
@@ -51,6 +56,9 @@ type engine struct {
 	snapshots gateway.SnapshotCatalog
 	verifier  gateway.Verifier
 	monitor   gateway.Monitor
+	acceptor  gateway.Acceptor
+	queue     gateway.Queue
+	schedules gateway.Schedules
 	// accelerator says in one line for people what runs the guests.
 	accelerator func() string
 	// prestarted counts the VMMs that wait for a restore, and says whether none
@@ -100,6 +108,14 @@ VMs, so listen on a loopback address unless something else guards the way.`,
 	flags.Var(&f.prestartedMemory, "prestarted-memory", "most memory of all VMMs that wait")
 	flags.IntVar(&f.keepVersions, "keep-versions", daemon.DefaultKeepVersions, "how many versions of a function to keep, besides those that serve or have an alias")
 	flags.StringVar(&f.accelerator, "accel", "auto", "what runs the guests: auto, kvm or tcg")
+	limits, retry := queue.DefaultLimits(), queue.DefaultRetry()
+	f.asyncEvent = bytesFlag(limits.Event)
+	flags.IntVar(&f.asyncWorkers, "async-workers", limits.Workers, "most asynchronous invocations at once; one function has half of them at most")
+	flags.IntVar(&f.asyncRetries, "async-retries", retry.Retries, "how often an asynchronous invocation is tried again after the function failed")
+	flags.DurationVar(&f.asyncDelay, "async-delay", retry.Function.Base, "most time before the first of these retries; it doubles")
+	flags.DurationVar(&f.asyncMaxAge, "async-max-age", retry.MaxAge, "how long an asynchronous invocation is tried at all")
+	flags.Var(&f.asyncEvent, "async-event", "largest event of an asynchronous invocation")
+	flags.IntVar(&f.queueLength, "queue-length", limits.Items, "most asynchronous invocations kept, dead letters included; of one function a quarter")
 	completeWords(cmd, "accel", accelerators()...)
 	return cmd
 }
@@ -118,6 +134,12 @@ func (f serveFlags) check() error {
 		return thaw.Errorf(thaw.CodeInvalid, "--prestarted must be 0 to %d", maxPrestarted)
 	case f.keepVersions < 1:
 		return thaw.Errorf(thaw.CodeInvalid, "--keep-versions must be at least 1")
+	case f.asyncWorkers < 1 || f.queueLength < 1:
+		return thaw.Errorf(thaw.CodeInvalid, "--async-workers and --queue-length must be at least 1")
+	case f.asyncRetries < 0 || f.asyncDelay < 0 || f.asyncMaxAge <= 0:
+		return thaw.Errorf(thaw.CodeInvalid, "--async-retries and --async-delay cannot be negative, and --async-max-age must be more than 0")
+	case f.asyncEvent < 2 || f.asyncEvent > thaw.MaxPayload:
+		return thaw.Errorf(thaw.CodeInvalid, "--async-event must be 2 bytes to %s", size(thaw.MaxPayload))
 	case f.state == "":
 		return thaw.Errorf(thaw.CodeInvalid, "--state must name a folder")
 	}
@@ -173,6 +195,9 @@ func newHandler(e engine, f serveFlags, logger *slog.Logger) http.Handler {
 		Snapshots: e.snapshots,
 		Verifier:  e.verifier,
 		Monitor:   e.monitor,
+		Acceptor:  e.acceptor,
+		Queue:     e.queue,
+		Schedules: e.schedules,
 		Logger:    logger,
 		Info: func() api.Info {
 			n, full := e.prestarted()

@@ -4,6 +4,7 @@
 package api
 
 import (
+	"encoding/json"
 	"time"
 
 	"thaw"
@@ -29,8 +30,36 @@ const (
 	PathInvocations     = "/v1/invocations" // + "/" + id
 	PathSnapshots       = "/v1/snapshots"   // + "/" + id + PathVerifySuffix
 	PathVerifySuffix    = "/verify"
+	PathQueue           = "/v1/queue"     // + "/" + id + PathRedriveSuffix
+	PathRedriveSuffix   = "/redrive"      // also of PathQueue itself
+	PathSchedules       = "/v1/schedules" // + "/" + id
 	PathInfo            = "/v1/info"
 	PathHealth          = "/healthz"
+)
+
+// The paths of OpenFaaS
+// (https://github.com/openfaas/faas/blob/master/api-docs/spec.openapi.yml).
+const (
+	PathOpenFaaS      = "/function"       // + "/" + name, and a path of the function's own
+	PathOpenFaaSAsync = "/async-function" // the same
+	PathOpenFaaSList  = "/system/functions"
+)
+
+// The headers of OpenFaaS. CallbackURL is of a request, CallID goes both ways, the
+// others are of a reply and of a callback.
+const (
+	HeaderCallbackURL     = "X-Callback-Url"
+	HeaderCallID          = "X-Call-Id"
+	HeaderStartTime       = "X-Start-Time"       // Unix time in nanoseconds
+	HeaderDurationSeconds = "X-Duration-Seconds" // a decimal number
+	HeaderFunctionName    = "X-Function-Name"    // of a callback
+	HeaderFunctionStatus  = "X-Function-Status"  // of a callback: the status of the reply
+)
+
+// The headers of W3C Trace Context, which go both ways.
+const (
+	HeaderTraceParent = "Traceparent"
+	HeaderTraceState  = "Tracestate"
 )
 
 // The headers of AWS Lambda.
@@ -125,6 +154,41 @@ type CheckLine struct {
 // Snapshots is the reply to a list of snapshots.
 type Snapshots struct {
 	Snapshots []thaw.Snapshot `json:"snapshots"`
+}
+
+// Queue is the reply to a list of what is in the queue.
+type Queue struct {
+	Items []thaw.QueueItem `json:"items"`
+}
+
+// QueueItem is one item with its payload: JSON, or a string that holds it.
+type QueueItem struct {
+	thaw.QueueItem
+	Payload json.RawMessage `json:"payload,omitempty"`
+}
+
+// Count is the reply to what changes several items of the queue at once.
+type Count struct {
+	Items int `json:"items"`
+}
+
+// Schedules is the reply to a list of schedules.
+type Schedules struct {
+	Schedules []thaw.Schedule `json:"schedules"`
+}
+
+// OpenFaaSFunction is a function as OpenFaaS lists it. Replicas are VMs, and there
+// are none of a function that is not in use.
+type OpenFaaSFunction struct {
+	Name              string            `json:"name"`
+	Image             string            `json:"image"`
+	Namespace         string            `json:"namespace"`
+	EnvProcess        string            `json:"envProcess"`
+	Labels            map[string]string `json:"labels"`
+	Annotations       map[string]string `json:"annotations"`
+	Replicas          int               `json:"replicas"`
+	AvailableReplicas int               `json:"availableReplicas"`
+	CreatedAt         time.Time         `json:"createdAt"`
 }
 
 // Functions is the reply to a list of functions: the version of each that serves.
