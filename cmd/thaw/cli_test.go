@@ -272,3 +272,39 @@ func TestCompletion(t *testing.T) {
 	d.thaw(t, "", "__complete", "invoke", "").want(t, 0, "hello\n", "")
 	d.thaw(t, "", "__complete", "invoke", "--policy", "").want(t, 0, "auto\nboot\nvanilla\neager\n", "")
 }
+
+// TestQueueCommands takes an invocation to the dead letters and back.
+func TestQueueCommands(t *testing.T) {
+	d := serveMemory(t)
+	d.thaw(t, "", "deploy", "hello", pythonFolder(t)).want(t, 0, "", "")
+	got := d.thaw(t, "", "invoke", "hello", "--async", "-d", `"raise"`)
+	id := strings.TrimSpace(got.stdout)
+	got.want(t, 0, "-", "")
+	list := func(want string) func() bool {
+		return func() bool { return strings.Contains(d.thaw(t, "", "queue", "dlq", "ls").stdout, want) }
+	}
+	wait := func(done func() bool) {
+		t.Helper()
+		for deadline := time.Now().Add(10 * time.Second); !done(); time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatal("not after 10 s")
+			}
+		}
+	}
+	wait(list(id + "  hello     invoke  lambda  dead   now       1         7 B   the function failed 1 times: ValueError: bad | value"))
+	d.thaw(t, "", "queue", "show", id).want(t, 0, `"payload": "raise"`, "")
+	d.thaw(t, "", "queue", "redrive", id).want(t, 0, "1 redriven\n", "")
+	wait(list(id))
+	d.thaw(t, "", "queue", "purge", "--all").want(t, 0, "1 purged\n", "")
+	d.thaw(t, "", "queue", "show", id).want(t, 3, "", "no item "+id)
+	d.thaw(t, "", "schedule", "set", "hello", "@hourly", "--name", "tick").want(t, 0, "tick invokes hello next at 2", "")
+	d.thaw(t, "", "schedule", "ls").want(t, 0, "tick      hello     @hourly", "")
+	d.thaw(t, "", "alias", "set", "hello", "live", "1").want(t, 0, "", "")
+	d.thaw(t, "", "schedule", "set", "hello:live", "@hourly").want(t, 0, "hello invokes hello:live next at 2", "")
+	d.thaw(t, "", "schedule", "set", "hello:beta", "@hourly").want(t, 3, "", "beta")
+	d.thaw(t, "", "schedule", "ls").want(t, 0, "hello     hello:live  @hourly", "")
+	d.thaw(t, "", "invoke", "hello:live", "--async").want(t, 0, "-", "")
+	d.thaw(t, "", "invoke", "hello:9", "--async").want(t, 3, "", "9")
+	d.thaw(t, "", "schedule", "rm", "tick").want(t, 0, "tick removed\n", "")
+	d.thaw(t, "", "schedule", "rm", "tick").want(t, 3, "", "does not exist")
+}

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"thaw"
+	"thaw/client"
 )
 
 // invokeArguments wants NAME and lets - follow it.
@@ -28,6 +29,7 @@ type invokeFlags struct {
 	policy     string
 	cold       bool
 	record     bool
+	async      bool
 }
 
 func newInvokeCommand(a *app) *cobra.Command {
@@ -53,6 +55,9 @@ how it came about: the start, its phases, page faults and bytes read.`,
 			if err != nil {
 				return err
 			}
+			if f.async {
+				return a.invokeAsync(cmd, request)
+			}
 			return a.invoke(cmd, request)
 		},
 	}
@@ -62,6 +67,10 @@ how it came about: the start, its phases, page faults and bytes read.`,
 	flags.StringVar(&f.policy, "policy", "", "how a new VM gets its memory: `policy`, one of "+strings.Join(policyNames(), ", ")+" (default auto)")
 	flags.BoolVar(&f.cold, "cold", false, "make a new VM even if one is idle")
 	flags.BoolVar(&f.record, "record", false, "make a new VM and record the memory it touches, in place of the recording before")
+	flags.BoolVar(&f.async, "async", false, "do not wait: print the request id once the invocation is in the queue")
+	for _, other := range []string{"policy", "cold", "record"} {
+		cmd.MarkFlagsMutuallyExclusive("async", other)
+	}
 	cmd.MarkFlagsMutuallyExclusive("data", "file")
 	completeWords(cmd, "policy", policyNames()...)
 	return cmd
@@ -152,6 +161,21 @@ func (a *app) invoke(cmd *cobra.Command, request thaw.InvokeRequest) error {
 		return functionFailed(reply)
 	}
 	return nil
+}
+
+// invokeAsync prints the request id.
+func (a *app) invokeAsync(cmd *cobra.Command, request thaw.InvokeRequest) error {
+	return a.withClient(func(c *client.Client) error {
+		id, err := c.InvokeAsync(cmd.Context(), request.Function, request.Payload)
+		if err != nil {
+			return err
+		}
+		if a.format == formatJSON {
+			return writeJSON(a.stdout, map[string]string{"id": id})
+		}
+		_, err = fmt.Fprintln(a.stdout, id)
+		return written(err)
+	})
 }
 
 // printReply writes the reply byte for byte; only a person at a terminal gets a

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	_ "time/tzdata" // schedules name zones, and a machine may have none
 
 	"thaw/conformance/probe"
 )

@@ -109,6 +109,8 @@ func commands(a *app) []*cobra.Command {
 		newSnapshotCommand(a),
 		newExplainCommand(a),
 		newBenchCommand(a),
+		newQueueCommand(a),
+		newScheduleCommand(a),
 	}
 	daemon := []*cobra.Command{
 		newServeCommand(a),
