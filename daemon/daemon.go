@@ -38,6 +38,11 @@ type Config struct {
 	// KeepVersions is how many versions of a function are kept, the newest; 0 is
 	// [DefaultKeepVersions]. Those that something points at stay besides.
 	KeepVersions int
+	// NamedBy returns what names a version by its number, or an alias, and could do
+	// nothing without it, such as "schedule nightly", "" if nothing does: what is named
+	// is not removed. It is called by deploys and removals, while the registry is
+	// locked, and must not call the daemon. Nil names nothing.
+	NamedBy func(thaw.Ref) string
 	// Random draws evenly from 0 up to, and not including, 1, for aliases with
 	// weights; nil is math/rand/v2. It is called concurrently.
 	Random func() float64
@@ -88,6 +93,7 @@ type Daemon struct {
 	accel     Acceleration
 	keep      int // versions of a function
 	random    func() float64
+	namedBy   func(thaw.Ref) string
 
 	deploys  keyedMutex
 	rebuilds keyedMutex // by version
@@ -126,6 +132,9 @@ func New(ctx context.Context, cfg Config) (_ *Daemon, err error) {
 	d := &Daemon{log: cfg.Logger, history: newHistory(), ownImages: cfg.ImageDir == "", keep: cmp.Or(cfg.KeepVersions, DefaultKeepVersions), random: cfg.Random, booting: make(chan struct{}, bootsAtOnce)}
 	if d.random == nil {
 		d.random = rand.Float64
+	}
+	if d.namedBy = cfg.NamedBy; d.namedBy == nil {
+		d.namedBy = func(thaw.Ref) string { return "" }
 	}
 	d.ctx, d.cancel = context.WithCancelCause(context.Background())
 	defer func() {

@@ -29,7 +29,7 @@ func shelf(t *testing.T) *Daemon {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &Daemon{registry: db, snapshots: store, ctx: t.Context(), log: slog.New(slog.DiscardHandler)}
+	return &Daemon{registry: db, snapshots: store, ctx: t.Context(), log: slog.New(slog.DiscardHandler), namedBy: func(thaw.Ref) string { return "" }}
 }
 
 func onShelf() thaw.Machine { return thaw.Machine{VMM: "qemu", Kernel: "k1"} }
@@ -129,7 +129,7 @@ func TestRemoveSnapshot(t *testing.T) {
 	next := d.snapshotOf(t, "hello", 2)
 	d.serve(t, "hello", next)
 	refused("it does not serve, but could", "thaw rm hello:1")
-	if removed, err := d.registry.Prune("hello", 1); err != nil || len(removed) != 1 {
+	if removed, err := d.registry.Prune("hello", 1, func(int) bool { return false }); err != nil || len(removed) != 1 {
 		t.Fatalf("Prune = %v, %v", removed, err)
 	}
 	refused("a VM was restored from it", "in use")

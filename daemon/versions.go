@@ -116,8 +116,12 @@ func (d *Daemon) SetAlias(_ context.Context, name string, a thaw.Alias) error {
 	return nil
 }
 
-// RemoveAlias removes an alias of the function called name; its versions stay.
+// RemoveAlias removes an alias of the function called name, which nothing may name;
+// its versions stay.
 func (d *Daemon) RemoveAlias(_ context.Context, name, alias string) error {
+	if err := d.unnamed(thaw.Ref{Function: name, Qualifier: alias}); err != nil {
+		return err
+	}
 	removed, err := d.registry.RemoveAlias(name, alias)
 	if err != nil {
 		return err
@@ -146,6 +150,9 @@ func (d *Daemon) removeVersion(ref thaw.Ref) error {
 		return thaw.Errorf(thaw.CodeInvalid, "%s is not a version's number: `thaw versions %s` lists them, `thaw alias rm` removes an alias", ref.Qualifier, ref.Function)
 	}
 	v, err := d.registry.DeleteVersion(ref.Function, number, func() error {
+		if err := d.unnamed(ref); err != nil {
+			return err
+		}
 		if n := d.pool.Busy(ref.Function, number); n > 0 {
 			return thaw.Errorf(thaw.CodeConflict, "version %d of function %s is in use by invocations (%d): wait until they have ended, `thaw ps` lists their VMs", number, ref.Function, n)
 		}
@@ -158,10 +165,18 @@ func (d *Daemon) removeVersion(ref thaw.Ref) error {
 	return d.discard(v)
 }
 
-// pruneVersions removes the versions of function that are too many, and gives back
-// what they occupy.
+// unnamed refuses a version or an alias that something names from outside.
+func (d *Daemon) unnamed(ref thaw.Ref) error {
+	if by := d.namedBy(ref); by != "" {
+		return thaw.Errorf(thaw.CodeConflict, "%s names %s: set or remove that first (thaw schedule), `thaw rm %s` removes all", by, ref, ref.Function)
+	}
+	return nil
+}
+
+// pruneVersions removes the versions of function that are too many, but for those
+// that something names, and gives back what they occupy.
 func (d *Daemon) pruneVersions(function string) error {
-	removed, err := d.registry.Prune(function, d.keep)
+	removed, err := d.registry.Prune(function, d.keep, func(number int) bool { return d.namedBy(thaw.RefTo(function, number)) != "" })
 	errs := []error{err}
 	for _, v := range removed {
 		d.log.Info("a version is removed", "function", v.Function, "version", v.Number, "kept", d.keep)

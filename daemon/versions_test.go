@@ -77,9 +77,17 @@ func TestVersionsInform(t *testing.T) {
 func TestPruneVersions(t *testing.T) {
 	d := stocked(t, 4)
 	d.keep = 1
+	d.nameBySchedule("hello:3")
 	if err := d.SetAlias(t.Context(), "hello", thaw.Alias{Name: "live", Version: 2}); err != nil {
 		t.Fatal(err)
 	}
+	if err := d.pruneVersions("hello"); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"hello:4 ready serves", "hello:3 ready", "hello:2 ready live"}, numbers(t, d)); diff != "" {
+		t.Error(diff)
+	}
+	d.nameBySchedule("")
 	if err := d.pruneVersions("hello"); err != nil {
 		t.Fatal(err)
 	}
@@ -100,6 +108,16 @@ func TestPruneVersions(t *testing.T) {
 	}
 }
 
+// nameBySchedule has a schedule name ref.
+func (d *Daemon) nameBySchedule(ref string) {
+	d.namedBy = func(r thaw.Ref) string {
+		if r.String() != ref {
+			return ""
+		}
+		return "schedule nightly"
+	}
+}
+
 func TestRemoveVersion(t *testing.T) {
 	d := stocked(t, 3)
 	refused := func(name, text string, code thaw.Code) {
@@ -116,9 +134,16 @@ func TestRemoveVersion(t *testing.T) {
 	refused("hello:live", "thaw alias rm", thaw.CodeInvalid)
 	refused("hello:4", "thaw versions hello", thaw.CodeNotFound)
 	refused("hello:", "nothing follows the colon", thaw.CodeInvalid)
+	d.nameBySchedule("hello:live")
+	if err := d.RemoveAlias(t.Context(), "hello", "live"); thaw.CodeOf(err) != thaw.CodeConflict || !strings.Contains(err.Error(), "schedule nightly names hello:live") {
+		t.Errorf("RemoveAlias = %v", err)
+	}
+	d.nameBySchedule("hello:2")
 	if err := d.RemoveAlias(t.Context(), "hello", "live"); err != nil {
 		t.Fatal(err)
 	}
+	refused("hello:2", "schedule nightly names hello:2", thaw.CodeConflict)
+	d.nameBySchedule("")
 	lease, err := d.pool.Acquire(thaw.Version{Function: "hello", Number: 2}, true)
 	if err != nil {
 		t.Fatal(err)

@@ -110,9 +110,10 @@ func unpointed(f thaw.Function, number int) error {
 	return nil
 }
 
-// Prune removes all but the newest keep versions of the function called name, and
-// those that something points at, and returns what it removed.
-func (db *DB) Prune(name string, keep int) (removed []thaw.Version, err error) {
+// Prune removes all but the newest keep versions of the function called name, those
+// that something points at, and those that spare chooses, and returns what it
+// removed. spare must not call the registry.
+func (db *DB) Prune(name string, keep int, spare func(number int) bool) (removed []thaw.Version, err error) {
 	err = db.move(name, func(tx *bbolt.Tx, f thaw.Function) (thaw.Function, error) {
 		b, err := functionBucket(tx, name)
 		if err != nil {
@@ -122,7 +123,7 @@ func (db *DB) Prune(name string, keep int) (removed []thaw.Version, err error) {
 		if err != nil {
 			return f, err
 		}
-		removed = slices.DeleteFunc(all[:max(0, len(all)-keep)], func(v thaw.Version) bool { return f.PointsAt(v.Number) })
+		removed = slices.DeleteFunc(all[:max(0, len(all)-keep)], func(v thaw.Version) bool { return f.PointsAt(v.Number) || spare(v.Number) })
 		for _, v := range removed {
 			f = f.Without(v.Number)
 			if err := b.Delete(numberKey(v.Number)); err != nil {

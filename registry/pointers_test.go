@@ -99,15 +99,19 @@ func TestPrune(t *testing.T) {
 		t.Fatal(err)
 	}
 	rollback(t, db, 3, 3)
-	removed, err := db.Prune("f", 2)
+	none := func(int) bool { return false }
+	removed, err := db.Prune("f", 2, none)
 	if diff := cmp.Diff([]thaw.Version{version("f", 1), version("f", 4)}, removed); err != nil || diff != "" {
 		t.Error(err, diff)
 	}
 	if f := function(t, db, "f"); f.Serves != 3 || !cmp.Equal(f.Before, []int{2}) {
 		t.Errorf("%+v", f)
 	}
-	if removed, err = db.Prune("f", 2); err != nil || len(removed) != 0 {
+	if removed, err = db.Prune("f", 2, none); err != nil || len(removed) != 0 {
 		t.Errorf("again: %v, %v", removed, err)
+	}
+	if removed, err = db.Prune("f", 1, func(n int) bool { return n == 5 }); err != nil || len(removed) != 0 {
+		t.Errorf("with version 5 spared: %v, %v", removed, err)
 	}
 	all, err := db.All()
 	if diff := cmp.Diff([]thaw.Version{version("f", 2), version("f", 3), version("f", 5), version("f", 6)}, all); err != nil || diff != "" {
@@ -298,6 +302,6 @@ func moveForever(t *testing.T, path string) {
 		// Some of these fail on the first rounds.
 		_, _ = db.SetAlias("f", thaw.Alias{Name: "live", Version: n - 1, Weights: map[int]float64{n: 0.5}})
 		_, _, _ = db.Rollback("f", 0)
-		_, _ = db.Prune("f", 2)
+		_, _ = db.Prune("f", 2, func(int) bool { return false })
 	}
 }

@@ -139,7 +139,7 @@ func newAliasRemoveCommand(a *app) *cobra.Command {
 		Use:               "rm NAME ALIAS",
 		Aliases:           []string{"remove"},
 		Short:             "Remove an alias",
-		Long:              "Remove an alias of a function. The versions it names stay.",
+		Long:              "Remove an alias of a function, unless a schedule names it. The versions it names stay.",
 		Example:           "  thaw alias rm hello live",
 		Args:              arguments("NAME", "ALIAS"),
 		ValidArgsFunction: a.completeNames,

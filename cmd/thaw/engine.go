@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"path/filepath"
 
+	"thaw"
 	"thaw/daemon"
 	"thaw/gateway"
 	"thaw/queue"
@@ -14,6 +15,7 @@ import (
 
 // startEngine is the one place that puts the daemon behind the gateway.
 func startEngine(ctx context.Context, f serveFlags, logger *slog.Logger) (engine, error) {
+	var e engine // whole once there is a daemon for the queue to invoke, and before any request
 	d, err := daemon.New(ctx, daemon.Config{
 		StateDir:        f.state,
 		ImageDir:        f.images,
@@ -21,6 +23,7 @@ func startEngine(ctx context.Context, f serveFlags, logger *slog.Logger) (engine
 		MaxInstances:    f.maxInstances,
 		MaxPerFunction:  f.maxPerFunction,
 		KeepVersions:    f.keepVersions,
+		NamedBy:         func(ref thaw.Ref) string { return schedule.NamedBy(e.schedules.Schedules(), ref) },
 		Prestarted:      f.prestarted,
 		PrestartedBytes: int64(f.prestartedMemory),
 		Accelerator:     f.accelerator,
@@ -29,7 +32,7 @@ func startEngine(ctx context.Context, f serveFlags, logger *slog.Logger) (engine
 	if err != nil {
 		return engine{}, err
 	}
-	e, err := withQueue(d, f, logger)
+	e, err = withQueue(d, f, logger)
 	if err != nil {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
 		defer cancel()

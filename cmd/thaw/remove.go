@@ -14,9 +14,9 @@ func newRemoveCommand(a *app) *cobra.Command {
 		Use:     "rm NAME[:VERSION]",
 		Aliases: []string{"remove"},
 		Short:   "Remove a function, or one version of it",
-		Long: `Remove a function with all its versions and snapshots, and end its VMs; or of
-NAME:VERSION that version, unless it serves, an alias names it, or invocations of it
-run. The folder it was deployed from is not touched.`,
+		Long: `Remove a function with all its versions, snapshots and schedules, and end its VMs; or
+of NAME:VERSION that version, unless it serves, an alias or a schedule names it, or
+invocations of it run. The folder it was deployed from is not touched.`,
 		Example: `  thaw rm hello
   thaw rm hello:3`,
 		Args: arguments("NAME"),
