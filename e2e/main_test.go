@@ -75,7 +75,8 @@ func open(t testing.TB, state string, change func(*daemon.Config)) *site {
 	cfg := daemon.Config{
 		StateDir: state, ImageDir: filepath.Join(cache(t), "images"), IdleTimeout: time.Minute,
 		MaxInstances: 6, MaxPerFunction: 4, Prestarted: 1, PrestartedBytes: daemon.DefaultPrestartedBytes, Accelerator: "auto",
-		Logger: slog.New(slog.NewTextHandler(&lockedWriter{w: s.log}, nil)),
+		NamedBy: func(ref thaw.Ref) string { return schedule.NamedBy(s.schedules.Schedules(), ref) },
+		Logger:  slog.New(slog.NewTextHandler(&lockedWriter{w: s.log}, nil)),
 	}
 	if change != nil {
 		change(&cfg)
