@@ -198,6 +198,10 @@ func execute(t *testing.T, bin string, env []string, args ...string) (string, in
 // testCommandLine checks what a person sees.
 func testCommandLine(t *testing.T, bin string, p *program) {
 	env := []string{"THAW_ADDR=" + strings.TrimPrefix(p.Addr(), "http://")}
+	// The cases come in any order, and there must be something to explain.
+	if out, code := execute(t, bin, env, "invoke", "probe", "-d", helloEvent); code != 0 {
+		t.Fatalf("exit %d:\n%s", code, out)
+	}
 	for name, c := range map[string]struct {
 		args []string
 		code int
