@@ -11,8 +11,10 @@ import (
 	"thaw"
 	"thaw/agent"
 	"thaw/procstat"
+	"thaw/remote"
 	"thaw/restore"
 	"thaw/snapshot"
+	"thaw/uffd"
 	"thaw/vmm/qemu"
 	"thaw/workingset"
 )
@@ -98,7 +100,7 @@ func (in *Instance) PID() int { return in.vm.PID() }
 // explain turns an error into what happened to the VM: what killed it or, when
 // the guest is gone, how the VM ended.
 func (in *Instance) explain(err error) error {
-	gone := errors.Is(err, agent.ErrGone)
+	gone := errors.Is(err, agent.ErrGone) || errors.Is(err, remote.ErrGone) || errors.Is(err, uffd.ErrGone)
 	if gone {
 		select {
 		case <-in.vm.Done():

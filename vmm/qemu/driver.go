@@ -161,6 +161,9 @@ func (d *Driver) Incoming(ctx context.Context, g vmm.Guest) (*VM, error) {
 // long, of a machine made by Restore.
 func (vm *VM) GuestMemory(size int64) (uint64, error) {
 	maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", vm.PID()))
+	if errors.Is(err, os.ErrNotExist) || err == nil && len(maps) == 0 { // it has ended, collected or not
+		err = vm.Exited()
+	}
 	if err != nil {
 		return 0, fmt.Errorf("find guest memory: %w", err)
 	}
