@@ -156,11 +156,11 @@ func TestDescribeOneVersion(t *testing.T) {
 		if err != nil || desc.Number != want.number || len(desc.Invocations) != want.invocations || desc.Serving != 2 {
 			t.Errorf("%s is version %d with %d invocations, %v", name, desc.Number, len(desc.Invocations), err)
 		}
-		if lines, err := d.Logs(name, 10); err != nil || len(lines) != want.lines {
+		if lines, err := d.Logs(name, thaw.LogQuery{Limit: 10}); err != nil || len(lines) != want.lines {
 			t.Errorf("%s has %d lines, %v", name, len(lines), err)
 		}
 	}
-	if _, err := d.Logs("hello:3", 10); thaw.CodeOf(err) != thaw.CodeNotFound {
+	if _, err := d.Logs("hello:3", thaw.LogQuery{Limit: 10}); thaw.CodeOf(err) != thaw.CodeNotFound {
 		t.Errorf("Logs of no version = %v", err)
 	}
 }

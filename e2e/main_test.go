@@ -22,6 +22,7 @@ import (
 	"thaw/gateway"
 	"thaw/gateway/api"
 	"thaw/image"
+	"thaw/metrics"
 )
 
 // site is a daemon with its HTTP interface.
@@ -70,6 +71,8 @@ func open(t testing.TB, state string, change func(*daemon.Config)) *site {
 		MaxInstances: 6, MaxPerFunction: 4, Prestarted: 1, PrestartedBytes: daemon.DefaultPrestartedBytes, Accelerator: "auto",
 		Logger: slog.New(slog.NewTextHandler(&lockedWriter{w: s.log}, nil)),
 	}
+	shown := metrics.New("e2e")
+	cfg.Observer = shown.Observe
 	if change != nil {
 		change(&cfg)
 	}
@@ -78,9 +81,11 @@ func open(t testing.TB, state string, change func(*daemon.Config)) *site {
 		t.Fatal(err)
 	}
 	shareAcceleration(t, state)
+	shown.Watch(s.daemon)
 	server := httptest.NewServer(gateway.New(gateway.Config{
 		Invoker: s.daemon, Deployer: s.daemon, Catalog: s.daemon, Versions: s.daemon, Snapshots: s.daemon, Verifier: s.daemon, Monitor: s.daemon,
-		Logger: slog.New(slog.DiscardHandler), // what matters is in the replies
+		Metrics: shown.Handler(),
+		Logger:  slog.New(slog.DiscardHandler), // what matters is in the replies
 		Info: func() api.Info {
 			waiting, full := s.daemon.Prestarted()
 			return api.Info{Version: "under test", Accelerator: s.daemon.Accelerator(), Prestarted: waiting, PrestartedFull: full}

@@ -182,7 +182,7 @@ func testClones(t *testing.T, s *site) {
 
 func testLogs(t *testing.T, s *site) {
 	r := s.cold(t, "probe", thaw.PolicyReap, `{"do": "print", "lines": 3}`)
-	lines, err := s.Logs(t.Context(), "probe", 1000)
+	lines, err := s.Logs(t.Context(), "probe", thaw.LogQuery{})
 	if err != nil {
 		t.Fatal(err)
 	}

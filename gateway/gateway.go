@@ -20,7 +20,7 @@
 //	PUT    /v1/functions/{name}/aliases/{alias}  make or move it
 //	DELETE /v1/functions/{name}/aliases/{alias}
 //	GET    /v1/functions/{name}/memory  ?policy=P, what its snapshot's memory is made of
-//	GET    /v1/functions/{name}/logs    ?limit=N, newest last
+//	GET    /v1/functions/{name}/logs    ?limit=N&request=ID&since=10m, newest last; &follow=1
 //	DELETE /v1/functions/{name}/instances  end its idle VMs
 //	GET    /v1/instances                running VMs
 //	GET    /v1/invocations/{id}         the record of one invocation
@@ -30,6 +30,7 @@
 //	DELETE /v1/snapshots/{id}           remove one that nothing needs
 //	GET    /v1/info                     about the daemon
 //	GET    /healthz                     200 while it serves
+//	GET    /metrics                     for Prometheus
 //
 // There is no authentication: whoever can connect can run code in VMs. What the
 // gateway does keep out is web pages in a browser on the same machine, by
@@ -41,6 +42,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"net/http"
 
 	"thaw"
 	"thaw/gateway/api"
@@ -104,8 +106,11 @@ type Monitor interface {
 	Instances() []thaw.Instance
 	// EndIdle ends the idle instances of NAME[:QUALIFIER].
 	EndIdle(name string) error
-	// Logs returns up to limit of the newest lines of NAME[:QUALIFIER], newest last.
-	Logs(name string, limit int) ([]thaw.LogLine, error)
+	// Logs returns what q asks for of the log of NAME[:QUALIFIER], newest last.
+	Logs(name string, q thaw.LogQuery) ([]thaw.LogLine, error)
+	// FollowLogs gives emit the same, and then each line as it is written, until ctx
+	// ends or emit fails.
+	FollowLogs(ctx context.Context, name string, q thaw.LogQuery, emit func(thaw.LogLine) error) error
 }
 
 // Config is what a gateway stands before. All fields are required.
@@ -119,6 +124,8 @@ type Config struct {
 	Monitor   Monitor
 	// Info is called for each request that asks about the daemon.
 	Info func() api.Info
+	// Metrics answers those who scrape.
+	Metrics http.Handler
 	// Logger gets one line per request and the detail of internal errors.
 	Logger *slog.Logger
 }

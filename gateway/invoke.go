@@ -41,7 +41,11 @@ func (h handlers) invoke(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	exchangeOf(r).start = string(reply.Start)
+	x := exchangeOf(r)
+	x.start, x.invocation = string(reply.Start), reply.ID
+	if request.LogTail {
+		w.Header().Set(api.HeaderLogResult, logResult(reply))
+	}
 	writeReply(w, reply)
 	return nil
 }
@@ -58,12 +62,15 @@ func (h handlers) dryRun(w http.ResponseWriter, r *http.Request, request thaw.In
 
 // readInvoke makes a request for the engine out of an HTTP request.
 func readInvoke(w http.ResponseWriter, r *http.Request) (thaw.InvokeRequest, error) {
-	var request thaw.InvokeRequest
+	request := thaw.InvokeRequest{Trace: traceOf(r)}
 	if err := checkInvocationType(r); err != nil {
 		return request, err
 	}
 	ref, err := readRef(r)
 	if err != nil {
+		return request, err
+	}
+	if request.LogTail, err = wantsLog(r); err != nil {
 		return request, err
 	}
 	request.Function = ref.String()
@@ -98,6 +105,11 @@ func readRef(r *http.Request) (thaw.Ref, error) {
 		return ref, thaw.Errorf(thaw.CodeInvalid, "the path names %s and the query the qualifier %s: give one of the two", ref, printable(q))
 	}
 	return thaw.ParseRef(ref.Function + ":" + q)
+}
+
+// traceOf returns the trace that a request is part of.
+func traceOf(r *http.Request) thaw.TraceContext {
+	return thaw.ParseTraceContext(r.Header.Get(api.HeaderTraceParent), r.Header.Get(api.HeaderTraceState))
 }
 
 func checkInvocationType(r *http.Request) error {

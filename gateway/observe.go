@@ -24,6 +24,8 @@ type exchange struct {
 	began   time.Time
 	failure error  // what the client was told of
 	start   string // of an invocation
+	// invocation is the id of its record.
+	invocation string
 }
 
 type exchangeKey struct{}
@@ -57,7 +59,7 @@ func (h handlers) log(r *http.Request, rec *recorder, x *exchange) {
 		slog.String("request", x.id), slog.String("from", r.RemoteAddr),
 	}
 	if x.start != "" {
-		attrs = append(attrs, slog.String("start", x.start))
+		attrs = append(attrs, slog.String("invocation", x.invocation), slog.String("start", x.start))
 	}
 	if x.failure != nil {
 		attrs = append(attrs, slog.String("error", x.failure.Error()))

@@ -29,7 +29,8 @@ func serveMemory(t *testing.T) *testDaemon {
 	a := &app{stdout: stdout, stderr: stderr}
 	ctx, cancel := context.WithCancel(t.Context())
 	f := serveFlags{listen: "127.0.0.1:0", state: "/state"}
-	start := func(context.Context, serveFlags, *slog.Logger) (engine, error) {
+	start := func(_ context.Context, _ serveFlags, observe observer, _ *slog.Logger) (engine, error) {
+		e.observe = observe
 		return engine{invoker: e, deployer: e, catalog: e, versions: e, snapshots: e, verifier: e, monitor: e, prestarted: func() (int, bool) { return 0, true }, accelerator: func() string { return "none, in memory" }, close: e.close}, nil
 	}
 	ended := make(chan error, 1)

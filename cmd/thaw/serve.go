@@ -40,6 +40,7 @@ type serveFlags struct {
 	prestarted, keepVersions     int
 	prestartedMemory             bytesFlag
 	accelerator                  string
+	otlpEndpoint                 string
 }
 
 // engine is a running daemon as serve sees it.
@@ -61,7 +62,7 @@ type engine struct {
 }
 
 // starter starts an engine; its context ends a start that takes too long.
-type starter func(context.Context, serveFlags, *slog.Logger) (engine, error)
+type starter func(context.Context, serveFlags, observer, *slog.Logger) (engine, error)
 
 func newServeCommand(a *app) *cobra.Command {
 	f := serveFlags{prestartedMemory: daemon.DefaultPrestartedBytes}
@@ -100,6 +101,7 @@ VMs, so listen on a loopback address unless something else guards the way.`,
 	flags.Var(&f.prestartedMemory, "prestarted-memory", "most memory of all VMMs that wait")
 	flags.IntVar(&f.keepVersions, "keep-versions", daemon.DefaultKeepVersions, "how many versions of a function to keep, besides those that serve or have an alias")
 	flags.StringVar(&f.accelerator, "accel", "auto", "what runs the guests: auto, kvm or tcg")
+	flags.StringVar(&f.otlpEndpoint, "otlp-endpoint", "", "`URL` of an OpenTelemetry collector that takes spans over HTTP, also OTEL_EXPORTER_OTLP_ENDPOINT (default: none are made)")
 	completeWords(cmd, "accel", accelerators()...)
 	return cmd
 }
@@ -142,10 +144,16 @@ func (a *app) serve(ctx context.Context, f serveFlags, start starter) (err error
 	}
 	defer l.Close() // a second close is harmless
 	warnOpen(logger, l.Addr())
-	e, err := start(ctx, f, logger)
+	o, err := observe(ctx, f.otlpEndpoint, logger)
 	if err != nil {
 		return err
 	}
+	defer o.close(ctx, logger) // after the engine
+	e, err := start(ctx, f, o.observer(), logger)
+	if err != nil {
+		return err
+	}
+	o.metrics.Watch(inventory{e})
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
 		defer cancel()
@@ -160,10 +168,10 @@ func (a *app) serve(ctx context.Context, f serveFlags, start starter) (err error
 	if _, err := fmt.Fprintf(a.stdout, "thaw: serving on http://%s; state %s; accelerator %s\n", l.Addr(), f.state, e.accelerator()); err != nil {
 		return written(err)
 	}
-	return gateway.Serve(ctx, l, newHandler(e, f, logger), drainTime, logger)
+	return gateway.Serve(ctx, l, newHandler(e, f, o.metrics.Handler(), logger), drainTime, logger)
 }
 
-func newHandler(e engine, f serveFlags, logger *slog.Logger) http.Handler {
+func newHandler(e engine, f serveFlags, scrape http.Handler, logger *slog.Logger) http.Handler {
 	started := time.Now()
 	return gateway.New(gateway.Config{
 		Invoker:   e.invoker,
@@ -173,6 +181,7 @@ func newHandler(e engine, f serveFlags, logger *slog.Logger) http.Handler {
 		Snapshots: e.snapshots,
 		Verifier:  e.verifier,
 		Monitor:   e.monitor,
+		Metrics:   scrape,
 		Logger:    logger,
 		Info: func() api.Info {
 			n, full := e.prestarted()
