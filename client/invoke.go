@@ -28,6 +28,8 @@ func (c *Client) Invoke(ctx context.Context, r thaw.InvokeRequest) (thaw.Reply, 
 	}
 	if r.Trace.Parent != "" {
 		header.Set(api.HeaderTraceParent, r.Trace.Parent)
+	}
+	if r.Trace.State != "" {
 		header.Set(api.HeaderTraceState, r.Trace.State)
 	}
 	for name, set := range map[string]bool{

@@ -222,6 +222,10 @@ func testLimits(t *testing.T, s *site) {
 	if worked != 4 || throttled != 2 {
 		t.Errorf("%d invocations worked and %d were throttled, want 4 and 2", worked, throttled)
 	}
+	families, err := s.Metrics(t.Context())
+	if got := seriesOf(families, "thaw_invocation_errors_total function=probe error=throttled"); err != nil || got != 2 {
+		t.Errorf("%v throttled invocations are counted, want 2 (%v)", got, err)
+	}
 }
 
 // testArtifacts damages the files of the snapshot in every way and wants the

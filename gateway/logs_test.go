@@ -119,9 +119,14 @@ func TestStopEndsFollowing(t *testing.T) {
 }
 
 func TestMetricsAreServed(t *testing.T) {
-	url, _ := start(t, fakeEngine{})
+	url, log := start(t, fakeEngine{})
 	if got := do(t, "GET", url+"/metrics", nil, nil); got.status != 200 || got.body != "metric 1\n" {
 		t.Errorf("%+v", got)
+	}
+	do(t, "GET", url+"/metrics?x=y", nil, nil) // refused
+	do(t, "GET", url+"/v1/functions", nil, nil)
+	if got := log.String(); strings.Count(got, "path=/metrics") != 1 || !strings.Contains(got, "path=/v1/functions") {
+		t.Errorf("scrapes that succeed are not for the log:\n%s", got)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"time"
 
 	"thaw"
@@ -64,7 +65,17 @@ func (h handlers) log(r *http.Request, rec *recorder, x *exchange) {
 	if x.failure != nil {
 		attrs = append(attrs, slog.String("error", x.failure.Error()))
 	}
-	h.Logger.LogAttrs(context.WithoutCancel(r.Context()), slog.LevelInfo, "request", attrs...)
+	h.Logger.LogAttrs(context.WithoutCancel(r.Context()), level(r, x), "request", attrs...)
+}
+
+// level keeps what is asked for again and again, by scrapers and by thaw top, from
+// burying the rest of the log.
+func level(r *http.Request, x *exchange) slog.Level {
+	polled := []string{api.PathMetrics, api.PathHealth, api.PathInfo, api.PathInstances}
+	if r.Method == http.MethodGet && x.failure == nil && slices.Contains(polled, r.URL.Path) {
+		return slog.LevelDebug
+	}
+	return slog.LevelInfo
 }
 
 // recorder notes what was sent through it.

@@ -143,7 +143,7 @@ func (f topFrame) states() string {
 // screen is the frame for a terminal.
 func (f topFrame) screen(before topFrame, addr string) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "thaw %s at %s, up %s; %s\n", f.info.Version, addr, f.time.Sub(f.info.Started).Round(time.Second), f.info.Accelerator)
+	fmt.Fprintf(&b, "thaw %s at %s, up %s, guests by %s\n", f.info.Version, addr, f.time.Sub(f.info.Started).Round(time.Second), f.accelerator())
 	fmt.Fprintf(&b, "invocations %s/s, %s cold, %s failed/s   VMs %s   memory %s\n\n",
 		number(f.rate(before, "thaw_starts_total")), percent(f.coldShare()), number(f.rate(before, "thaw_invocation_errors_total")), f.states(),
 		size(int64(f.sum("thaw_instances_resident_bytes"))))
@@ -152,6 +152,13 @@ func (f topFrame) screen(before topFrame, addr string) string {
 	b.WriteString("\n")
 	_ = writeTable(&b, instanceHead(), instanceRows(slices.SortedFunc(slices.Values(f.instances), byUse)))
 	return b.String()
+}
+
+// accelerator leaves out why it was chosen.
+func (f topFrame) accelerator() string {
+	word, _, _ := strings.Cut(f.info.Accelerator, ":")
+	word, _, _ = strings.Cut(word, ",")
+	return printable(word)
 }
 
 // byUse puts busy instances first, and the newest of those that are alike.
