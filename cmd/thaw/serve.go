@@ -22,6 +22,7 @@ import (
 	"thaw/doctor"
 	"thaw/gateway"
 	"thaw/gateway/api"
+	"thaw/tracing"
 )
 
 const (
@@ -123,7 +124,8 @@ func (f serveFlags) check() error {
 	case f.state == "":
 		return thaw.Errorf(thaw.CodeInvalid, "--state must name a folder")
 	}
-	return nil
+	_, _, err := tracing.FindTarget(f.otlpEndpoint, os.Getenv)
+	return err
 }
 
 // preflight refuses a machine on which no daemon can start.

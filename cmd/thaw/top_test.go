@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"math"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
@@ -14,7 +15,9 @@ import (
 	"testing"
 	"time"
 
+	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 	"golang.org/x/sys/unix"
+	"google.golang.org/protobuf/proto"
 
 	"thaw"
 	"thaw/client"
@@ -46,6 +49,30 @@ func TestMetricsOfADaemon(t *testing.T) {
 	}
 	if got := f.median("thaw_start_duration_seconds", "policy=vanilla"); got < 130*.9 || got > 130*1.1 {
 		t.Errorf("a start took %v ms, want 130", got)
+	}
+}
+
+// TestSpansOfADaemon: what waits when a daemon stops is sent before it ends.
+func TestSpansOfADaemon(t *testing.T) {
+	bodies := make(chan []byte, 8)
+	collector := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body) // what is missing is not found
+		bodies <- body
+	}))
+	defer collector.Close()
+	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.URL)
+	d := serveMemory(t)
+	d.thaw(t, "", "deploy", "hello", pythonFolder(t)).want(t, 0, "", "")
+	d.thaw(t, "", "invoke", "hello").want(t, 0, "", "")
+	if err := d.stop(); err != nil {
+		t.Fatal(err)
+	}
+	var spans tracepb.TracesData
+	if err := proto.Unmarshal(<-bodies, &spans); err != nil {
+		t.Fatal(err)
+	}
+	if got := spans.ResourceSpans[0].ScopeSpans[0].Spans; len(got) != 1 || got[0].Name != "invoke hello" {
+		t.Errorf("%v", got)
 	}
 }
 
