@@ -55,12 +55,13 @@ func coldStart(function string) thaw.Invocation {
 func filled() (*Metrics, *inventory) {
 	m := New("v1")
 	source := &inventory{
-		functions: []thaw.Version{{Function: "hello"}, {Function: "idle"}},
+		functions: []thaw.Version{{Function: "hello", Number: 2}, {Function: "idle"}},
 		instances: []thaw.Instance{
 			{Function: "hello", State: thaw.InstanceIdle, RSSBytes: 20 << 20}, {Function: "hello", State: thaw.InstanceBusy, RSSBytes: 30 << 20},
 		},
 		snapshots: []thaw.Snapshot{
-			{Status: thaw.SnapshotServes, SnapshotInfo: thaw.SnapshotInfo{Manifest: thaw.Manifest{Function: "hello"}, DiskBytes: 80 << 20, WorkingSetPages: 1000}},
+			{Status: thaw.SnapshotServes, SnapshotInfo: thaw.SnapshotInfo{Manifest: thaw.Manifest{Function: "hello", Version: 2}, DiskBytes: 80 << 20, WorkingSetPages: 1000}},
+			{Status: thaw.SnapshotServes, SnapshotInfo: thaw.SnapshotInfo{Manifest: thaw.Manifest{Function: "hello", Version: 1}, DiskBytes: 8 << 20, WorkingSetPages: 500}},
 			{Status: thaw.SnapshotQuarantined, SnapshotInfo: thaw.SnapshotInfo{DiskBytes: 1 << 20}},
 		},
 	}
@@ -147,8 +148,8 @@ func TestScrape(t *testing.T) {
 		"thaw_instances_resident_bytes state=busy":                         30 << 20,
 		"thaw_prestarted_vmms":                                             2,
 		"thaw_functions":                                                   2,
-		"thaw_snapshots status=serves":                                     1,
-		"thaw_snapshot_bytes function=hello status=serves":                 80 << 20,
+		"thaw_snapshots status=serves":                                     2,
+		"thaw_snapshot_bytes function=hello status=serves":                 88 << 20,
 		"thaw_snapshot_bytes function=_other status=quarantined":           1 << 20,
 		"thaw_working_set_bytes function=hello":                            1000 * thaw.PageSize,
 		"thaw_build_info version=v1":                                       1,

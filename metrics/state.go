@@ -62,7 +62,7 @@ func describeSnapshotBytes() *prometheus.Desc {
 }
 
 func describeWorkingSet() *prometheus.Desc {
-	return desc("thaw_working_set_bytes", "Guest memory in the recorded working set of the snapshot that serves, 0 until one was recorded.", "function")
+	return desc("thaw_working_set_bytes", "Guest memory in the recorded working set of the version that serves, 0 until one was recorded.", "function")
 }
 
 func describeServiceCount() *prometheus.Desc {
@@ -97,7 +97,7 @@ func (s *state) Collect(to chan<- prometheus.Metric) {
 		to <- prometheus.NewInvalidMetric(describeSnapshots(), err)
 		return
 	}
-	s.collectSnapshots(to, snapshots)
+	s.collectSnapshots(to, functions, snapshots)
 }
 
 func gauge(d *prometheus.Desc, value float64, labels ...string) prometheus.Metric {
@@ -152,7 +152,13 @@ func (s *state) collectServices(to chan<- prometheus.Metric, all []thaw.Version,
 	}
 }
 
-func (s *state) collectSnapshots(to chan<- prometheus.Metric, all []thaw.Snapshot) {
+// collectSnapshots takes those of all versions of a function together, but for the
+// working set, which is that of the version in serving.
+func (s *state) collectSnapshots(to chan<- prometheus.Metric, serving []thaw.Version, all []thaw.Snapshot) {
+	serves := map[string]int{}
+	for _, v := range serving {
+		serves[v.Function] = v.Number
+	}
 	type key struct{ function, status string }
 	count, bytes, working := map[thaw.SnapshotStatus]float64{}, map[key]float64{}, map[string]float64{}
 	for _, snapshot := range all {
@@ -161,7 +167,9 @@ func (s *state) collectSnapshots(to chan<- prometheus.Metric, all []thaw.Snapsho
 		count[snapshot.Status]++
 		if snapshot.Status == thaw.SnapshotServes {
 			function = s.metrics.functions.label(snapshot.Function)
-			working[function] += float64(snapshot.WorkingSetPages * thaw.PageSize)
+			if serves[snapshot.Function] == snapshot.Version {
+				working[function] += float64(snapshot.WorkingSetPages * thaw.PageSize)
+			}
 		}
 		bytes[key{function, string(snapshot.Status)}] += float64(snapshot.DiskBytes)
 	}
