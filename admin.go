@@ -112,3 +112,22 @@ type LogLine struct {
 	Stream string `json:"stream"`
 	Text   string `json:"text"`
 }
+
+// MaxLogTail is the most of an invocation's log in bytes that comes with its reply:
+// 4 KiB, as AWS Lambda has it.
+const MaxLogTail = 4 << 10
+
+// LogQuery says which lines of a function's log are wanted. The zero value wants
+// none: Limit bounds how many of the newest are returned.
+type LogQuery struct {
+	Limit int
+	// RequestID wants the lines of one invocation, "" those of all.
+	RequestID string
+	// Since wants the lines from then on; the zero time wants all.
+	Since time.Time
+}
+
+// Wants says whether line is asked for, whatever the limit.
+func (q LogQuery) Wants(line LogLine) bool {
+	return (q.RequestID == "" || line.RequestID == q.RequestID) && !line.Time.Before(q.Since)
+}

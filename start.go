@@ -150,8 +150,11 @@ type Invocation struct {
 	BytesBySource BytesRead `json:"bytes_by_source"`
 	// FunctionError is the error type when the function itself failed.
 	FunctionError string `json:"function_error,omitempty"`
-	// Error is why there was no reply, when there was none.
-	Error string `json:"error,omitempty"`
+	// Error is why there was no reply, when there was none, and ErrorCode its code.
+	Error     string `json:"error,omitempty"`
+	ErrorCode Code   `json:"error_code,omitempty"`
+	// Trace is the distributed trace that the request was part of.
+	Trace TraceContext `json:"trace,omitzero"`
 }
 
 // Ref names the version that was invoked.
@@ -162,6 +165,9 @@ type Reply struct {
 	// Payload is the function's reply, or its error object when
 	// Invocation.FunctionError is set.
 	Payload []byte
+	// LogTail is the end of what the function wrote, at most [MaxLogTail] bytes, when
+	// it was asked for.
+	LogTail []byte
 	Invocation
 }
 
@@ -174,6 +180,8 @@ type InvokeRequest struct {
 	// keeps its own.
 	ID    string
 	Trace TraceContext
+	// LogTail asks for the end of what the function writes.
+	LogTail bool
 	// Policy is the policy of a new instance; "" is the default.
 	Policy Policy
 	// Cold forbids reusing an idle instance.

@@ -9,7 +9,7 @@ import (
 
 // TraceContext is where a request stands in a distributed trace, in the words of
 // the W3C Trace Context recommendation (https://www.w3.org/TR/trace-context/).
-// thaw makes no spans of its own and hands it on unchanged.
+// It is handed on unchanged; the spans that thaw itself exports are children of it.
 type TraceContext struct {
 	// Parent is a traceparent header, "" for none.
 	Parent string `json:"parent,omitempty"`

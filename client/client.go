@@ -122,18 +122,6 @@ func (c *Client) Instances(ctx context.Context) ([]thaw.Instance, error) {
 	return list.Instances, err
 }
 
-// Logs returns up to limit of the newest lines of a function, newest last;
-// limit 0 is the daemon's default.
-func (c *Client) Logs(ctx context.Context, name string, limit int) ([]thaw.LogLine, error) {
-	path := functionPath(name) + api.PathLogsSuffix
-	if limit != 0 {
-		path += fmt.Sprintf("?limit=%d", limit)
-	}
-	var logs api.Logs
-	err := c.get(ctx, path, &logs)
-	return logs.Lines, err
-}
-
 // Invocation returns the record of a past invocation.
 func (c *Client) Invocation(ctx context.Context, id string) (thaw.Invocation, error) {
 	var record thaw.Invocation

@@ -3,6 +3,7 @@ package client
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"net/http"
 	"net/url"
@@ -22,6 +23,15 @@ func (c *Client) Invoke(ctx context.Context, r thaw.InvokeRequest) (thaw.Reply, 
 	if r.Policy != "" {
 		header.Set(api.HeaderPolicy, string(r.Policy))
 	}
+	if r.LogTail {
+		header.Set(api.HeaderLogType, "Tail")
+	}
+	if r.Trace.Parent != "" {
+		header.Set(api.HeaderTraceParent, r.Trace.Parent)
+	}
+	if r.Trace.State != "" {
+		header.Set(api.HeaderTraceState, r.Trace.State)
+	}
 	for name, set := range map[string]bool{
 		api.HeaderCold: r.Cold, api.HeaderOnDemand: r.OnDemand, api.HeaderDiscard: r.Discard,
 		api.HeaderFrozen: r.Frozen, api.HeaderRecord: r.Record,
@@ -40,7 +50,13 @@ func (c *Client) Invoke(ctx context.Context, r thaw.InvokeRequest) (thaw.Reply, 
 	if err != nil {
 		return thaw.Reply{}, c.lost(ctx, err)
 	}
-	return thaw.Reply{Payload: payload, Invocation: readInvocation(nameOf(r.Function), reply.Header, payload)}, nil
+	result := thaw.Reply{Payload: payload, Invocation: readInvocation(nameOf(r.Function), reply.Header, payload)}
+	if log := reply.Header.Get(api.HeaderLogResult); log != "" {
+		if result.LogTail, err = base64.StdEncoding.DecodeString(log); err != nil {
+			return result, c.broken(err)
+		}
+	}
+	return result, nil
 }
 
 // nameOf is the name without its qualifier.

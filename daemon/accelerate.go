@@ -83,7 +83,7 @@ func (d *Daemon) choose(ctx context.Context) (qemu.Accelerator, string, error) {
 
 // probe boots the guest kernel under KVM until the agent answers.
 func (d *Daemon) probe(ctx context.Context) (time.Duration, error) {
-	base, err := d.images.Base(ctx, thaw.Settings{Runtime: thaw.RuntimeProvided}, func(line string) { d.log.Info(line) })
+	base, err := d.images.Base(ctx, thaw.Settings{Runtime: thaw.RuntimeProvided}, func(line string) { d.log.Info("making an image", "message", line) })
 	if err != nil {
 		return 0, err
 	}

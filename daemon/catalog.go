@@ -133,12 +133,30 @@ func (d *Daemon) Interrupt(ctx context.Context, id string) error {
 // Invocation returns the record of a recent invocation.
 func (d *Daemon) Invocation(id string) (thaw.Invocation, error) { return d.history.get(id) }
 
-// Logs returns up to limit of the newest lines of what name, NAME[:QUALIFIER],
-// names, newest last: of every version without a qualifier.
-func (d *Daemon) Logs(name string, limit int) ([]thaw.LogLine, error) {
-	function, which, err := d.wanted(name)
+// Logs returns what q asks for of the log of what name, NAME[:QUALIFIER], names,
+// newest last: of every version without a qualifier.
+func (d *Daemon) Logs(name string, q thaw.LogQuery) ([]thaw.LogLine, error) {
+	function, keep, err := d.wantedLines(name, q)
 	if err != nil {
 		return nil, err
 	}
-	return d.logs.tail(function, limit, which)
+	return d.logs.tail(function, q.Limit, keep)
+}
+
+// FollowLogs gives emit what [Daemon.Logs] returns and then each line as it is
+// written, until ctx ends, the function is removed, or emit fails, whose error it
+// returns. An alias is what it was when that began.
+func (d *Daemon) FollowLogs(ctx context.Context, name string, q thaw.LogQuery, emit func(thaw.LogLine) error) error {
+	function, keep, err := d.wantedLines(name, q)
+	if err != nil {
+		return err
+	}
+	return d.logs.follow(ctx, function, q.Limit, keep, emit)
+}
+
+// wantedLines returns the function of name, NAME[:QUALIFIER], and which lines of its
+// log that and q want.
+func (d *Daemon) wantedLines(name string, q thaw.LogQuery) (function string, keep func(thaw.LogLine) bool, err error) {
+	function, which, err := d.wanted(name)
+	return function, func(line thaw.LogLine) bool { return which(line.Version) && q.Wants(line) }, err
 }

@@ -53,7 +53,11 @@ type Config struct {
 	PrestartedBytes int64
 	// Accelerator is auto, kvm or tcg.
 	Accelerator string
-	Logger      *slog.Logger
+	// Observer is told of each invocation of a function that exists, once, when its
+	// record is complete: of a cold start after the reply, when its prefetch was
+	// measured. It is called concurrently and must return soon; nil is nobody.
+	Observer func(thaw.Invocation)
+	Logger   *slog.Logger
 }
 
 // Defaults of [Config].
@@ -94,6 +98,7 @@ type Daemon struct {
 	keep      int // versions of a function
 	random    func() float64
 	namedBy   func(thaw.Ref) string
+	observe   func(thaw.Invocation)
 
 	deploys  keyedMutex
 	rebuilds keyedMutex // by version
@@ -129,12 +134,18 @@ func New(ctx context.Context, cfg Config) (_ *Daemon, err error) {
 	if err := errors.Join(os.MkdirAll(state, 0o700), os.Chmod(state, 0o700)); err != nil {
 		return nil, thaw.Errorf(thaw.CodeUnavailable, "make the state folder: %w", err)
 	}
-	d := &Daemon{log: cfg.Logger, history: newHistory(), ownImages: cfg.ImageDir == "", keep: cmp.Or(cfg.KeepVersions, DefaultKeepVersions), random: cfg.Random, booting: make(chan struct{}, bootsAtOnce)}
+	d := &Daemon{
+		log: cfg.Logger, history: newHistory(), ownImages: cfg.ImageDir == "", booting: make(chan struct{}, bootsAtOnce),
+		keep: cmp.Or(cfg.KeepVersions, DefaultKeepVersions), random: cfg.Random, observe: cfg.Observer,
+	}
 	if d.random == nil {
 		d.random = rand.Float64
 	}
 	if d.namedBy = cfg.NamedBy; d.namedBy == nil {
 		d.namedBy = func(thaw.Ref) string { return "" }
+	}
+	if d.observe == nil {
+		d.observe = func(thaw.Invocation) {}
 	}
 	d.ctx, d.cancel = context.WithCancelCause(context.Background())
 	defer func() {

@@ -37,22 +37,29 @@ func (d *Daemon) Invoke(ctx context.Context, r thaw.InvokeRequest) (thaw.Reply, 
 	if err != nil {
 		return thaw.Reply{}, err
 	}
+	record := thaw.Invocation{ID: cmp.Or(r.ID, uuid.New()), Function: v.Function, Version: v.Number, Time: start.UTC(), Trace: r.Trace}
 	lease, err := d.pool.Acquire(v, r.Cold || r.Record)
 	if err != nil {
+		d.observe(ended(record, err))
 		return thaw.Reply{}, err
 	}
-	call := &call{daemon: d, version: v, request: r, lease: lease, timeline: instance.NewTimeline(), record: thaw.Invocation{
-		ID: cmp.Or(r.ID, uuid.New()), Function: v.Function, Version: v.Number, Time: start.UTC(),
-	}}
+	call := &call{daemon: d, version: v, request: r, lease: lease, timeline: instance.NewTimeline(), record: record}
+	tail := d.logs.capture(record.ID, r.LogTail)
 	payload, keep, err := call.run(ctx)
-	call.record.DurationMS = float64(time.Since(start).Microseconds()) / 1e3
+	call.record = ended(call.record, err)
 	call.record.PhasesMS, call.record.Spans = call.timeline.Milliseconds(), call.timeline.Spans()
-	if err != nil {
-		call.record.Error = err.Error()
-	}
-	reply := thaw.Reply{Payload: payload, Invocation: call.record}
+	reply := thaw.Reply{Payload: payload, LogTail: tail.end(), Invocation: call.record}
 	call.finish(keep)
 	return reply, err
+}
+
+// ended returns the record of an invocation that ends now, with err.
+func ended(record thaw.Invocation, err error) thaw.Invocation {
+	record.DurationMS = float64(time.Since(record.Time).Microseconds()) / 1e3
+	if err != nil {
+		record.Error, record.ErrorCode = err.Error(), thaw.CodeOf(err)
+	}
+	return record
 }
 
 // checkRecord refuses a recording that could not be made.
@@ -131,6 +138,7 @@ func (c *call) finish(keep bool) {
 			c.quarantine(in)
 		}
 		d.history.add(c.record)
+		d.observe(c.record)
 		d.pool.Release(c.lease, keep)
 		return
 	}
@@ -142,6 +150,7 @@ func (c *call) finish(keep bool) {
 	d.background.Go(func() {
 		c.judge(in)
 		complete(c.record)
+		d.observe(c.record)
 		if !keep {
 			d.pool.Release(c.lease, false)
 		}

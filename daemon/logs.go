@@ -17,7 +17,8 @@ import (
 	"thaw/agent/wire"
 )
 
-// Bounds of what is kept of a function's log.
+// Bounds of what is kept of a function's log: 8 MiB, about the newest 4 of them
+// at least.
 const (
 	logMegabytes = 4
 	logBackups   = 1
@@ -32,6 +33,7 @@ type logs struct {
 
 	mu    sync.Mutex
 	files map[string]*lumberjack.Logger
+	live  listeners
 	err   error // the first write that failed
 }
 
@@ -58,6 +60,7 @@ func (l *logs) add(line thaw.LogLine) {
 	if _, err := f.Write(append(b, '\n')); err != nil && l.err == nil {
 		l.err = fmt.Errorf("write the log of function %s: %w", line.Function, err)
 	}
+	l.live.give(line)
 }
 
 // torn says that a kill left a line without an end at the end of a log.
@@ -84,56 +87,94 @@ func (l *logs) all(function string) ([]string, error) {
 	return append(backups, l.path(function)), err
 }
 
-// tail returns up to limit of the newest lines of the versions that which wants,
-// newest last.
-func (l *logs) tail(function string, limit int, which func(version int) bool) ([]thaw.LogLine, error) {
+// part is a file of a log as it was when it was opened.
+type part struct {
+	*os.File
+	bytes int64
+}
+
+// open opens the log of function as it is now, oldest part first. The caller holds
+// mu, so that no line moves meanwhile, and closes the parts.
+func (l *logs) open(function string) (parts []part, err error) {
 	names, err := l.all(function)
 	if err != nil {
 		return nil, err
 	}
-	lines := []thaw.LogLine{}
 	for _, name := range names {
-		if lines, err = readLog(name, function, lines, limit, which); err != nil {
-			return nil, err
+		f, err := os.Open(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			closeParts(parts)
+			return nil, fmt.Errorf("read the log of function %s: %w", function, err)
+		}
+		end, err := f.Seek(0, io.SeekEnd)
+		parts = append(parts, part{f, end})
+		if err != nil {
+			closeParts(parts)
+			return nil, fmt.Errorf("read the log of function %s: %w", function, err)
+		}
+	}
+	return parts, nil
+}
+
+func closeParts(parts []part) {
+	for _, p := range parts {
+		p.Close() // read only
+	}
+}
+
+// tail returns up to limit of the newest lines of function that keep wants, newest
+// last.
+func (l *logs) tail(function string, limit int, keep func(thaw.LogLine) bool) ([]thaw.LogLine, error) {
+	l.mu.Lock()
+	parts, err := l.open(function)
+	l.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	return readTail(parts, function, limit, keep)
+}
+
+// readTail reads parts, and closes them.
+func readTail(parts []part, function string, limit int, keep func(thaw.LogLine) bool) (lines []thaw.LogLine, err error) {
+	defer closeParts(parts)
+	lines = []thaw.LogLine{}
+	for _, p := range parts {
+		err := readLog(io.NewSectionReader(p, 0, p.bytes), func(line thaw.LogLine) {
+			if line.Function != function || !keep(line) {
+				return
+			}
+			if lines = append(lines, line); len(lines) > limit {
+				lines = lines[1:]
+			}
+		})
+		if err != nil {
+			return nil, fmt.Errorf("read the log of function %s: %w", function, err)
 		}
 	}
 	return lines, nil
 }
 
-func readLog(name, function string, lines []thaw.LogLine, limit int, which func(version int) bool) ([]thaw.LogLine, error) {
-	f, err := os.Open(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return lines, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read the log of function %s: %w", function, err)
-	}
-	defer f.Close()
-	scanner := bufio.NewScanner(f)
+// readLog gives each line of r to each, except what was torn by a kill.
+func readLog(r io.Reader, each func(thaw.LogLine)) error {
+	scanner := bufio.NewScanner(r)
 	scanner.Buffer(nil, maxLogLine)
 	for scanner.Scan() {
 		var line thaw.LogLine
-		if json.Unmarshal(scanner.Bytes(), &line) != nil || line.Function != function {
-			continue // torn by a kill
-		}
-		if !which(line.Version) {
-			continue
-		}
-		lines = append(lines, line)
-		if len(lines) > limit {
-			lines = lines[1:]
+		if json.Unmarshal(scanner.Bytes(), &line) == nil {
+			each(line)
 		}
 	}
-	if err := scanner.Err(); err != nil {
-		return nil, fmt.Errorf("read the log of function %s: %w", function, err)
-	}
-	return lines, nil
+	return scanner.Err()
 }
 
 // remove deletes the logs of function.
 func (l *logs) remove(function string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.live.end(function)
 	names, err := l.all(function)
 	errs := []error{err}
 	if f := l.files[function]; f != nil {
@@ -152,6 +193,7 @@ func (l *logs) remove(function string) error {
 func (l *logs) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.live.end("")
 	errs := []error{l.err}
 	for _, f := range l.files {
 		errs = append(errs, f.Close())

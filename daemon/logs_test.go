@@ -32,12 +32,12 @@ func logLine(function, text string) thaw.LogLine {
 	}
 }
 
-func everyVersion(int) bool { return true }
+func all(thaw.LogLine) bool { return true }
 
 // texts returns what tail does, without the rest.
 func texts(t *testing.T, l *logs, function string, limit int) []string {
 	t.Helper()
-	lines, err := l.tail(function, limit, everyVersion)
+	lines, err := l.tail(function, limit, all)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +61,7 @@ func TestLogs(t *testing.T) {
 			t.Errorf("tail of %d: %s", limit, d)
 		}
 	}
-	lines, err := l.tail("f", 1, everyVersion)
+	lines, err := l.tail("f", 1, all)
 	if err != nil || len(lines) != 1 {
 		t.Fatal(lines, err)
 	}
@@ -298,7 +298,7 @@ func TestLogsAtOnce(t *testing.T) {
 			function := fmt.Sprint("f", i%2)
 			for n := range 100 {
 				l.add(logLine(function, fmt.Sprint(n)))
-				if _, err := l.tail(function, 5, everyVersion); err != nil {
+				if _, err := l.tail(function, 5, all); err != nil {
 					t.Error(err)
 				}
 			}

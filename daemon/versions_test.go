@@ -1,6 +1,8 @@
 package daemon
 
 import (
+	"context"
+	"fmt"
 	"strconv"
 	"strings"
 	"testing"
@@ -184,11 +186,39 @@ func TestDescribeOneVersion(t *testing.T) {
 		if err != nil || desc.Number != want.number || len(desc.Invocations) != want.invocations || desc.Serving != 2 {
 			t.Errorf("%s is version %d with %d invocations, %v", name, desc.Number, len(desc.Invocations), err)
 		}
-		if lines, err := d.Logs(name, 10); err != nil || len(lines) != want.lines {
+		if lines, err := d.Logs(name, thaw.LogQuery{Limit: 10}); err != nil || len(lines) != want.lines {
 			t.Errorf("%s has %d lines, %v", name, len(lines), err)
 		}
 	}
-	if _, err := d.Logs("hello:3", 10); thaw.CodeOf(err) != thaw.CodeNotFound {
+	if _, err := d.Logs("hello:3", thaw.LogQuery{Limit: 10}); thaw.CodeOf(err) != thaw.CodeNotFound {
 		t.Errorf("Logs of no version = %v", err)
+	}
+}
+
+func TestFollowVersion(t *testing.T) {
+	d := stocked(t, 2)
+	for n := range 4 {
+		d.logs.add(thaw.LogLine{Function: "hello", Version: n%2 + 1, RequestID: fmt.Sprint("r", n/2), Text: fmt.Sprint("line ", n)})
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var got []string
+	err := d.FollowLogs(ctx, "hello:1", thaw.LogQuery{Limit: 10, RequestID: "r1"}, func(line thaw.LogLine) error {
+		got = append(got, line.Text)
+		switch line.Text {
+		case "line 2":
+			d.logs.add(thaw.LogLine{Function: "hello", Version: 2, RequestID: "r1", Text: "another version"})
+			d.logs.add(thaw.LogLine{Function: "hello", Version: 1, RequestID: "r2", Text: "another request"})
+			d.logs.add(thaw.LogLine{Function: "hello", Version: 1, RequestID: "r1", Text: "live"})
+		case "live":
+			cancel()
+		}
+		return nil
+	})
+	if diff := cmp.Diff([]string{"line 2", "live"}, got); diff != "" || err != nil {
+		t.Errorf("%v %s", err, diff)
+	}
+	if err := d.FollowLogs(t.Context(), "hello:3", thaw.LogQuery{}, nil); thaw.CodeOf(err) != thaw.CodeNotFound {
+		t.Errorf("FollowLogs of no version = %v", err)
 	}
 }

@@ -23,6 +23,7 @@ import (
 	"thaw/gateway"
 	"thaw/gateway/api"
 	"thaw/image"
+	"thaw/metrics"
 	"thaw/queue"
 	"thaw/schedule"
 )
@@ -78,6 +79,8 @@ func open(t testing.TB, state string, change func(*daemon.Config)) *site {
 		NamedBy: func(ref thaw.Ref) string { return schedule.NamedBy(s.schedules.Schedules(), ref) },
 		Logger:  slog.New(slog.NewTextHandler(&lockedWriter{w: s.log}, nil)),
 	}
+	shown := metrics.New("e2e")
+	cfg.Observer = shown.Observe
 	if change != nil {
 		change(&cfg)
 	}
@@ -87,9 +90,10 @@ func open(t testing.TB, state string, change func(*daemon.Config)) *site {
 	}
 	shareAcceleration(t, state)
 	s.openQueue(t)
+	shown.Watch(s.daemon)
 	server := httptest.NewServer(gateway.New(gateway.Config{
 		Invoker: s.daemon, Deployer: s.daemon, Catalog: s.daemon, Versions: s.daemon, Snapshots: s.daemon, Verifier: s.daemon, Monitor: s.daemon,
-		Acceptor: s.queue, Queue: s.queue, Schedules: s.schedules,
+		Acceptor: s.queue, Queue: s.queue, Schedules: s.schedules, Metrics: shown.Handler(),
 		Logger: slog.New(slog.DiscardHandler), // what matters is in the replies
 		Info: func() api.Info {
 			waiting, full := s.daemon.Prestarted()

@@ -182,7 +182,7 @@ func testClones(t *testing.T, s *site) {
 
 func testLogs(t *testing.T, s *site) {
 	r := s.cold(t, "probe", thaw.PolicyReap, `{"do": "print", "lines": 3}`)
-	lines, err := s.Logs(t.Context(), "probe", 1000)
+	lines, err := s.Logs(t.Context(), "probe", thaw.LogQuery{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -221,6 +221,10 @@ func testLimits(t *testing.T, s *site) {
 	}
 	if worked != 4 || throttled != 2 {
 		t.Errorf("%d invocations worked and %d were throttled, want 4 and 2", worked, throttled)
+	}
+	families, err := s.Metrics(t.Context())
+	if got := seriesOf(families, "thaw_invocation_errors_total function=probe error=throttled"); err != nil || got != 2 {
+		t.Errorf("%v throttled invocations are counted, want 2 (%v)", got, err)
 	}
 }
 

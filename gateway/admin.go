@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"net/http"
-	"strconv"
 
 	"thaw"
 	"thaw/gateway/api"
@@ -63,30 +62,6 @@ func (h handlers) endIdle(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-func (h handlers) logs(w http.ResponseWriter, r *http.Request) error {
-	limit, err := parseLimit(r.URL.Query().Get("limit"))
-	if err != nil {
-		return err
-	}
-	lines, err := h.Monitor.Logs(r.PathValue("name"), limit)
-	if err != nil {
-		return err
-	}
-	writeJSON(w, http.StatusOK, api.Logs{Lines: notNil(lines)})
-	return nil
-}
-
-func parseLimit(value string) (int, error) {
-	if value == "" {
-		return api.DefaultLogLines, nil
-	}
-	limit, err := strconv.Atoi(value)
-	if err != nil || limit < 1 || limit > api.MaxLogLines {
-		return 0, thaw.Errorf(thaw.CodeInvalid, "limit %s is not valid: choose a number from 1 to %d", printable(value), api.MaxLogLines)
-	}
-	return limit, nil
-}
-
 func (h handlers) instances(w http.ResponseWriter, _ *http.Request) error {
 	writeJSON(w, http.StatusOK, api.Instances{Instances: notNil(h.Monitor.Instances())})
 	return nil
@@ -108,6 +83,11 @@ func (h handlers) info(w http.ResponseWriter, _ *http.Request) error {
 
 func (h handlers) health(w http.ResponseWriter, _ *http.Request) error {
 	writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
+	return nil
+}
+
+func (h handlers) metrics(w http.ResponseWriter, r *http.Request) error {
+	h.Metrics.ServeHTTP(w, r)
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"thaw"
 )
@@ -14,8 +15,11 @@ func TestAdmin(t *testing.T) {
 	e := fakeEngine{
 		describe: func(string) (thaw.Description, error) { return thaw.Description{}, nil },
 		remove:   func(string) error { return nil },
-		logs: func(_ string, limit int) ([]thaw.LogLine, error) {
-			return []thaw.LogLine{{Text: fmt.Sprint("limit ", limit)}}, nil
+		logs: func(_ string, q thaw.LogQuery) ([]thaw.LogLine, error) {
+			if q.RequestID != "" {
+				return []thaw.LogLine{{Text: fmt.Sprintf("request %s since %s", q.RequestID, q.Since.Format(time.RFC3339))}}, nil
+			}
+			return []thaw.LogLine{{Text: fmt.Sprint("limit ", q.Limit)}}, nil
 		},
 		invocation: func(id string) (thaw.Invocation, error) {
 			if id != "id-1" {
@@ -37,7 +41,11 @@ func TestAdmin(t *testing.T) {
 		{"GET", "/v1/functions/hello/logs?limit=0", 400, `from 1 to 10000`},
 		{"GET", "/v1/functions/hello/logs?limit=10001", 400, `from 1 to 10000`},
 		{"GET", "/v1/functions/hello/logs?limit=1&limit=2", 400, `given 2 times`},
-		{"GET", "/v1/functions/hello/logs?follow=1", 400, `this address takes limit`},
+		{"GET", "/v1/functions/hello/logs?request=r-1&since=2026-01-02T03:04:05Z", 200, `"request r-1 since 2026-01-02T03:04:05Z"`},
+		{"GET", "/v1/functions/hello/logs?since=yesterday", 400, `such as 10m`},
+		{"GET", "/v1/functions/hello/logs?follow=perhaps", 400, `write true or false`},
+		{"GET", "/v1/functions/hello/logs?follow=1&limit=-1", 400, `from 0 to 10000`},
+		{"GET", "/v1/functions/hello/logs?tail=1", 400, `this address takes follow, limit, request, since`},
 		{"GET", "/v1/functions/he%2Fllo", 400, `not valid`},
 		{"GET", "/v1/instances", 200, `{"instances":[]}`},
 		{"GET", "/v1/instances?x=%zz", 400, `query of the address`},

@@ -158,11 +158,7 @@ func (p *progress) line(v any) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.wrote {
-		p.w.Header().Set("Content-Type", api.TypeNDJSON)
-		p.w.Header().Set("Cache-Control", "no-store")
-		p.wrote = true
-	}
+	p.start()
 	if l, ok := v.(api.DeployLine); ok && l.Version != nil {
 		p.result = true
 	}
@@ -180,4 +176,21 @@ func (p *progress) finish(v thaw.Version) {
 	if !done {
 		p.event(thaw.DeployEvent{Step: "activate", Message: "the new version serves", Version: &v})
 	}
+}
+
+// start sets the headers. The caller holds mu.
+func (p *progress) start() {
+	if !p.wrote {
+		p.w.Header().Set("Content-Type", api.TypeNDJSON)
+		p.w.Header().Set("Cache-Control", "no-store")
+		p.wrote = true
+	}
+}
+
+// begin sends the headers, though there may be no line for a long time.
+func (p *progress) begin() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.start()
+	_ = p.conn.Flush()
 }

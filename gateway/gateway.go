@@ -20,7 +20,7 @@
 //	PUT    /v1/functions/{name}/aliases/{alias}  make or move it
 //	DELETE /v1/functions/{name}/aliases/{alias}
 //	GET    /v1/functions/{name}/memory  ?policy=P, what its snapshot's memory is made of
-//	GET    /v1/functions/{name}/logs    ?limit=N, newest last
+//	GET    /v1/functions/{name}/logs    ?limit=N&request=ID&since=10m, newest last; &follow=1
 //	DELETE /v1/functions/{name}/instances  end its idle VMs
 //	GET    /v1/instances                running VMs
 //	GET    /v1/invocations/{id}         the record of one invocation
@@ -39,6 +39,7 @@
 //	DELETE /v1/schedules/{id}           remove it
 //	GET    /v1/info                     about the daemon
 //	GET    /healthz                     200 while it serves
+//	GET    /metrics                     for Prometheus
 //
 // An invocation of type Event is accepted into the queue and answered with 202.
 // OpenFaaS's paths are there too; see openfaas.go for how its requests become
@@ -61,6 +62,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"net/http"
 
 	"thaw"
 	"thaw/gateway/api"
@@ -124,8 +126,11 @@ type Monitor interface {
 	Instances() []thaw.Instance
 	// EndIdle ends the idle instances of NAME[:QUALIFIER].
 	EndIdle(name string) error
-	// Logs returns up to limit of the newest lines of NAME[:QUALIFIER], newest last.
-	Logs(name string, limit int) ([]thaw.LogLine, error)
+	// Logs returns what q asks for of the log of NAME[:QUALIFIER], newest last.
+	Logs(name string, q thaw.LogQuery) ([]thaw.LogLine, error)
+	// FollowLogs gives emit the same, and then each line as it is written, until ctx
+	// ends or emit fails.
+	FollowLogs(ctx context.Context, name string, q thaw.LogQuery, emit func(thaw.LogLine) error) error
 }
 
 // Acceptor takes invocations that nobody waits for. When it returns nil, the
@@ -167,6 +172,8 @@ type Config struct {
 	Schedules Schedules
 	// Info is called for each request that asks about the daemon.
 	Info func() api.Info
+	// Metrics answers those who scrape.
+	Metrics http.Handler
 	// Logger gets one line per request and the detail of internal errors.
 	Logger *slog.Logger
 }

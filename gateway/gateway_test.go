@@ -30,7 +30,8 @@ type fakeEngine struct {
 	deploy     func(context.Context, string, thaw.Settings, io.Reader, func(thaw.DeployEvent)) (thaw.Version, error)
 	describe   func(string) (thaw.Description, error)
 	remove     func(string) error
-	logs       func(string, int) ([]thaw.LogLine, error)
+	logs       func(string, thaw.LogQuery) ([]thaw.LogLine, error)
+	follow     func(context.Context, string, thaw.LogQuery, func(thaw.LogLine) error) error
 	invocation func(string) (thaw.Invocation, error)
 	snapshots  func() ([]thaw.Snapshot, error)
 	snapshot   func(string) (thaw.Snapshot, error)
@@ -79,7 +80,13 @@ func (e fakeEngine) Remove(_ context.Context, name string) error { return e.remo
 
 func (e fakeEngine) Instances() []thaw.Instance { return nil }
 
-func (e fakeEngine) Logs(name string, limit int) ([]thaw.LogLine, error) { return e.logs(name, limit) }
+func (e fakeEngine) Logs(name string, q thaw.LogQuery) ([]thaw.LogLine, error) {
+	return e.logs(name, q)
+}
+
+func (e fakeEngine) FollowLogs(ctx context.Context, name string, q thaw.LogQuery, emit func(thaw.LogLine) error) error {
+	return e.follow(ctx, name, q, emit)
+}
 
 func (e fakeEngine) EndIdle(name string) error { return e.remove(name) }
 
@@ -106,9 +113,10 @@ func start(t *testing.T, e fakeEngine) (url string, log *lockedBuffer) {
 	log = &lockedBuffer{}
 	server := httptest.NewServer(New(Config{
 		Invoker: e, Deployer: e, Catalog: e, Versions: e, Snapshots: e, Verifier: e, Monitor: e,
+		Logger:   slog.New(slog.NewTextHandler(log, nil)),
 		Acceptor: e, Queue: e, Schedules: e,
-		Logger: slog.New(slog.NewTextHandler(log, nil)),
-		Info:   func() api.Info { return api.Info{Version: "v1", PID: 7} },
+		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "metric 1\n") }),
+		Info:    func() api.Info { return api.Info{Version: "v1", PID: 7} },
 	}))
 	t.Cleanup(func() {
 		server.Close()

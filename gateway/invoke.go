@@ -46,7 +46,11 @@ func (h handlers) invoke(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	exchangeOf(r).start = string(reply.Start)
+	x := exchangeOf(r)
+	x.start, x.invocation = string(reply.Start), reply.ID
+	if request.LogTail {
+		w.Header().Set(api.HeaderLogResult, logResult(reply))
+	}
 	writeReply(w, reply)
 	return nil
 }
@@ -105,6 +109,9 @@ func readInvoke(w http.ResponseWriter, r *http.Request) (thaw.InvokeRequest, err
 	}
 	ref, err := readRef(r)
 	if err != nil {
+		return request, err
+	}
+	if request.LogTail, err = wantsLog(r); err != nil {
 		return request, err
 	}
 	request.Function = ref.String()

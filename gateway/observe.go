@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"time"
 
 	"thaw"
@@ -24,6 +25,8 @@ type exchange struct {
 	began   time.Time
 	failure error  // what the client was told of
 	start   string // of an invocation
+	// invocation is the id of its record.
+	invocation string
 }
 
 type exchangeKey struct{}
@@ -57,12 +60,22 @@ func (h handlers) log(r *http.Request, rec *recorder, x *exchange) {
 		slog.String("request", x.id), slog.String("from", r.RemoteAddr),
 	}
 	if x.start != "" {
-		attrs = append(attrs, slog.String("start", x.start))
+		attrs = append(attrs, slog.String("invocation", x.invocation), slog.String("start", x.start))
 	}
 	if x.failure != nil {
 		attrs = append(attrs, slog.String("error", x.failure.Error()))
 	}
-	h.Logger.LogAttrs(context.WithoutCancel(r.Context()), slog.LevelInfo, "request", attrs...)
+	h.Logger.LogAttrs(context.WithoutCancel(r.Context()), level(r, x), "request", attrs...)
+}
+
+// level keeps what is asked for again and again, by scrapers and by thaw top, from
+// burying the rest of the log.
+func level(r *http.Request, x *exchange) slog.Level {
+	polled := []string{api.PathMetrics, api.PathHealth, api.PathInfo, api.PathInstances}
+	if r.Method == http.MethodGet && x.failure == nil && slices.Contains(polled, r.URL.Path) {
+		return slog.LevelDebug
+	}
+	return slog.LevelInfo
 }
 
 // recorder notes what was sent through it.

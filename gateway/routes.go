@@ -89,7 +89,7 @@ func (h handlers) routes() []route {
 			http.MethodGet: {h.memory, []string{"policy"}},
 		}},
 		{function + api.PathLogsSuffix, map[string]endpoint{
-			http.MethodGet: {h.logs, []string{"limit"}},
+			http.MethodGet: {h.logs, []string{"follow", "limit", "request", "since"}},
 		}},
 		{function + api.PathInstancesSuffix, map[string]endpoint{
 			http.MethodDelete: {h.endIdle, nil},
@@ -115,6 +115,9 @@ func (h handlers) routes() []route {
 		}},
 		{api.PathHealth, map[string]endpoint{
 			http.MethodGet: {h.health, nil},
+		}},
+		{api.PathMetrics, map[string]endpoint{
+			http.MethodGet: {h.metrics, nil},
 		}},
 	}
 }

@@ -29,7 +29,9 @@ func Serve(ctx context.Context, l net.Listener, handler http.Handler, drain time
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
 		// A request outlives the signal that stops the server: it is drained.
-		BaseContext: func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
+		BaseContext: func(net.Listener) context.Context {
+			return context.WithValue(context.WithoutCancel(ctx), stoppingKey{}, ctx)
+		},
 	}
 	stopped := make(chan error, 1)
 	go func() { stopped <- server.Serve(l) }()
@@ -41,6 +43,20 @@ func Serve(ctx context.Context, l net.Listener, handler http.Handler, drain time
 	err := shutdown(ctx, server, drain)
 	<-stopped
 	return err
+}
+
+type stoppingKey struct{}
+
+// untilStop returns a context that ends with ctx, that of a request, or with the
+// server's own: what would go on for ever is not waited for.
+func untilStop(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	server, ok := ctx.Value(stoppingKey{}).(context.Context)
+	if !ok {
+		return ctx, cancel
+	}
+	stop := context.AfterFunc(server, cancel)
+	return ctx, func() { stop(); cancel() }
 }
 
 func shutdown(ctx context.Context, server *http.Server, drain time.Duration) error {

@@ -33,7 +33,8 @@ func serveMemory(t *testing.T) *testDaemon {
 	a := &app{stdout: stdout, stderr: stderr}
 	ctx, cancel := context.WithCancel(t.Context())
 	f := serveFlags{listen: "127.0.0.1:0", state: "/state"}
-	start := func(context.Context, serveFlags, *slog.Logger) (engine, error) {
+	start := func(_ context.Context, _ serveFlags, observe observer, _ *slog.Logger) (engine, error) {
+		e.observe = observe
 		q, err := queue.Open(queue.Config{
 			Path: filepath.Join(t.TempDir(), "queue.db"), Invoker: e, Deliver: gateway.NewCallbacks(),
 			Limits: queue.DefaultLimits(), Retry: queue.Retry{MaxAge: time.Hour}, Logger: slog.New(slog.DiscardHandler),

@@ -14,7 +14,7 @@ import (
 )
 
 // startEngine is the one place that puts the daemon behind the gateway.
-func startEngine(ctx context.Context, f serveFlags, logger *slog.Logger) (engine, error) {
+func startEngine(ctx context.Context, f serveFlags, observe observer, logger *slog.Logger) (engine, error) {
 	var e engine // whole once there is a daemon for the queue to invoke, and before any request
 	d, err := daemon.New(ctx, daemon.Config{
 		StateDir:        f.state,
@@ -27,6 +27,7 @@ func startEngine(ctx context.Context, f serveFlags, logger *slog.Logger) (engine
 		Prestarted:      f.prestarted,
 		PrestartedBytes: int64(f.prestartedMemory),
 		Accelerator:     f.accelerator,
+		Observer:        observe,
 		Logger:          logger,
 	})
 	if err != nil {

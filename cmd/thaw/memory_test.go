@@ -26,6 +26,7 @@ type memoryEngine struct {
 	files     map[string][]string // of each function's code
 	records   map[string]thaw.Invocation
 	closed    bool
+	observe   observer
 	hold      chan struct{} // when set, invocations wait for it
 	damaged   []string      // the files of snapshots that are
 }
@@ -90,6 +91,7 @@ func (e *memoryEngine) Invoke(ctx context.Context, r thaw.InvokeRequest) (thaw.R
 		return thaw.Reply{}, errors.New("index out of range")
 	}
 	e.records[reply.ID] = reply.Invocation
+	e.observe(reply.Invocation)
 	return reply, ctx.Err()
 }
 
@@ -152,13 +154,32 @@ func (e *memoryEngine) EndIdle(name string) error {
 	return err
 }
 
-func (e *memoryEngine) Logs(name string, _ int) ([]thaw.LogLine, error) {
+func (e *memoryEngine) Logs(name string, q thaw.LogQuery) ([]thaw.LogLine, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if _, err := e.get(name); err != nil {
 		return nil, err
 	}
-	return []thaw.LogLine{{Time: time.Now(), Function: name, Instance: "i-1", Stream: "stdout", Text: "hi \x1b[31mred"}}, nil
+	line := thaw.LogLine{Time: time.Now(), Function: name, Instance: "i-1", RequestID: "inv-1", Stream: "stdout", Text: "hi \x1b[31mred"}
+	if !q.Wants(line) {
+		return nil, nil
+	}
+	return []thaw.LogLine{line}, nil
+}
+
+// FollowLogs goes on with lines until ctx ends.
+func (e *memoryEngine) FollowLogs(ctx context.Context, name string, q thaw.LogQuery, emit func(thaw.LogLine) error) error {
+	lines, err := e.Logs(name, q)
+	for n := 0; err == nil && n < len(lines); n++ {
+		err = emit(lines[n])
+	}
+	if err == nil {
+		err = emit(thaw.LogLine{Time: time.Now(), Function: name, Instance: "i-1", Stream: "platform", Text: "live"})
+	}
+	if err == nil {
+		<-ctx.Done()
+	}
+	return err
 }
 
 // get returns what NAME[:QUALIFIER] names; the caller holds the lock.

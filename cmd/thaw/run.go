@@ -100,6 +100,7 @@ func commands(a *app) []*cobra.Command {
 		newListCommand(a),
 		newDescribeCommand(a),
 		newPsCommand(a),
+		newTopCommand(a),
 		newLogsCommand(a),
 		newRemoveCommand(a),
 		newVersionsCommand(a),

@@ -23,6 +23,7 @@ import (
 	"thaw/gateway"
 	"thaw/gateway/api"
 	"thaw/queue"
+	"thaw/tracing"
 )
 
 const (
@@ -45,6 +46,7 @@ type serveFlags struct {
 	asyncDelay, asyncMaxAge      time.Duration
 	asyncEvent                   bytesFlag
 	queueLength                  int
+	otlpEndpoint                 string
 }
 
 // engine is a running daemon as serve sees it.
@@ -69,7 +71,7 @@ type engine struct {
 }
 
 // starter starts an engine; its context ends a start that takes too long.
-type starter func(context.Context, serveFlags, *slog.Logger) (engine, error)
+type starter func(context.Context, serveFlags, observer, *slog.Logger) (engine, error)
 
 func newServeCommand(a *app) *cobra.Command {
 	f := serveFlags{prestartedMemory: daemon.DefaultPrestartedBytes}
@@ -116,6 +118,7 @@ VMs, so listen on a loopback address unless something else guards the way.`,
 	flags.DurationVar(&f.asyncMaxAge, "async-max-age", retry.MaxAge, "how long an asynchronous invocation is tried at all")
 	flags.Var(&f.asyncEvent, "async-event", "largest event of an asynchronous invocation")
 	flags.IntVar(&f.queueLength, "queue-length", limits.Items, "most asynchronous invocations kept, dead letters included; of one function a quarter")
+	flags.StringVar(&f.otlpEndpoint, "otlp-endpoint", "", "`URL` of an OpenTelemetry collector that takes spans over HTTP, also OTEL_EXPORTER_OTLP_ENDPOINT (default: none are made)")
 	completeWords(cmd, "accel", accelerators()...)
 	return cmd
 }
@@ -143,7 +146,8 @@ func (f serveFlags) check() error {
 	case f.state == "":
 		return thaw.Errorf(thaw.CodeInvalid, "--state must name a folder")
 	}
-	return nil
+	_, _, err := tracing.FindTarget(f.otlpEndpoint, os.Getenv)
+	return err
 }
 
 // preflight refuses a machine on which no daemon can start.
@@ -164,10 +168,16 @@ func (a *app) serve(ctx context.Context, f serveFlags, start starter) (err error
 	}
 	defer l.Close() // a second close is harmless
 	warnOpen(logger, l.Addr())
-	e, err := start(ctx, f, logger)
+	o, err := observe(ctx, f.otlpEndpoint, logger)
 	if err != nil {
 		return err
 	}
+	defer o.close(ctx, logger) // after the engine
+	e, err := start(ctx, f, o.observer(), logger)
+	if err != nil {
+		return err
+	}
+	o.metrics.Watch(inventory{e})
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
 		defer cancel()
@@ -182,10 +192,10 @@ func (a *app) serve(ctx context.Context, f serveFlags, start starter) (err error
 	if _, err := fmt.Fprintf(a.stdout, "thaw: serving on http://%s; state %s; accelerator %s\n", l.Addr(), f.state, e.accelerator()); err != nil {
 		return written(err)
 	}
-	return gateway.Serve(ctx, l, newHandler(e, f, logger), drainTime, logger)
+	return gateway.Serve(ctx, l, newHandler(e, f, o.metrics.Handler(), logger), drainTime, logger)
 }
 
-func newHandler(e engine, f serveFlags, logger *slog.Logger) http.Handler {
+func newHandler(e engine, f serveFlags, scrape http.Handler, logger *slog.Logger) http.Handler {
 	started := time.Now()
 	return gateway.New(gateway.Config{
 		Invoker:   e.invoker,
@@ -198,6 +208,7 @@ func newHandler(e engine, f serveFlags, logger *slog.Logger) http.Handler {
 		Acceptor:  e.acceptor,
 		Queue:     e.queue,
 		Schedules: e.schedules,
+		Metrics:   scrape,
 		Logger:    logger,
 		Info: func() api.Info {
 			n, full := e.prestarted()

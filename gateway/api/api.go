@@ -35,6 +35,7 @@ const (
 	PathSchedules       = "/v1/schedules" // + "/" + id
 	PathInfo            = "/v1/info"
 	PathHealth          = "/healthz"
+	PathMetrics         = "/metrics"
 )
 
 // The paths of OpenFaaS
@@ -68,6 +69,8 @@ const (
 	HeaderFunctionError   = "X-Amz-Function-Error"
 	HeaderExecutedVersion = "X-Amz-Executed-Version"
 	HeaderErrorType       = "X-Amzn-ErrorType"
+	HeaderLogType         = "X-Amz-Log-Type"   // None or Tail
+	HeaderLogResult       = "X-Amz-Log-Result" // base64
 	// HeaderRequestID is on every reply. On the reply of an invocation it is
 	// the id of its record; on an error it is the request's id in the log.
 	HeaderRequestID = "X-Amzn-RequestId"
@@ -220,6 +223,13 @@ type Instances struct {
 // Logs is the reply to a request for logs, newest line last.
 type Logs struct {
 	Lines []thaw.LogLine `json:"lines"`
+}
+
+// FollowLine is one line of the reply to who follows a log: a line of it, or as the
+// last one the error that ended it.
+type FollowLine struct {
+	*thaw.LogLine
+	Error *Error `json:"error,omitempty"`
 }
 
 // Info describes a running daemon.
