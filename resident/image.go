@@ -12,8 +12,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"sync"
 
+	"golang.org/x/sync/singleflight"
 	"golang.org/x/sys/unix"
 
 	"thaw"
@@ -34,6 +36,7 @@ type Image struct {
 	resident int64 // pages
 	closed   bool
 	reading  sync.WaitGroup // of the memory file; begun only while not closed
+	filling  singleflight.Group
 
 	load *load // nil until Load
 }
@@ -125,7 +128,11 @@ func (i *Image) Fill(offset int64) error {
 	}
 	defer i.reading.Done()
 	first := page / around * around
-	return i.read(workingset.Run{Page: first, Pages: min(around, i.pages-first)})
+	// Clones that miss the same at once read it once.
+	_, err, _ = i.filling.Do(strconv.FormatUint(uint64(first), 10), func() (any, error) {
+		return nil, i.read(workingset.Run{Page: first, Pages: min(around, i.pages-first)})
+	})
+	return err
 }
 
 // need says whether page is missing. If so, the caller reads it and is then done
