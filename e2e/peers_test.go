@@ -25,13 +25,11 @@ func TestPeers(t *testing.T) {
 	s.deploy(t, "hello", "../examples/hello", thaw.Settings{})
 	o := peers.Options{
 		Function: "hello", Event: []byte(`{"name": "Ada"}`), N: 2, Dir: t.TempDir(), Peers: []string{peers.QEMU},
-		Runsc: runsc(t), Criu: os.Getenv("THAW_TEST_CRIU"), Say: func(string) {},
+		Runsc: os.Getenv("THAW_TEST_RUNSC"), Criu: os.Getenv("THAW_TEST_CRIU"), Cache: cache(t), Say: func(step string) { t.Log(step) },
 	}
 	why := map[string]string{}
-	if o.Runsc != "" {
-		o.Peers = append(o.Peers, peers.GVisor)
-	} else {
-		why[peers.GVisor] = "there is no runsc: name one in THAW_TEST_RUNSC, or have `thaw bench peers` build one"
+	if why[peers.GVisor] = noRunsc(o.Runsc); why[peers.GVisor] == "" {
+		o.Peers = append(o.Peers, peers.GVisor) // built now, in minutes, unless the cache has it
 	}
 	if why[peers.CRIU] = noCriu(o.Criu); why[peers.CRIU] == "" {
 		o.Peers = append(o.Peers, peers.CRIU)
@@ -113,20 +111,14 @@ func nothingLeft(t *testing.T, s *site, dir string) {
 	})
 }
 
-// runsc returns a runsc that is there, or "": building one takes minutes.
-func runsc(t *testing.T) string {
-	t.Helper()
-	if path := os.Getenv("THAW_TEST_RUNSC"); path != "" {
-		return path
+// noRunsc says why gVisor cannot be measured, "" if it can: program is there, or Go to
+// build one.
+func noRunsc(program string) string {
+	if program == "" {
+		program = "go"
 	}
-	folders := []string{cache(t)}
-	if dir, err := os.UserCacheDir(); err == nil {
-		folders = append(folders, filepath.Join(dir, "thaw"))
-	}
-	for _, dir := range folders {
-		if path := peers.RunscPath(dir); exec.Command(path, "--version").Run() == nil {
-			return path
-		}
+	if _, err := exec.LookPath(program); err != nil {
+		return "there is no runsc, nor Go to build one: install Go, or name one in THAW_TEST_RUNSC"
 	}
 	return ""
 }
