@@ -17,10 +17,21 @@ const (
 	// RuntimeProvided runs an executable file called bootstrap that speaks the
 	// AWS Lambda Runtime API.
 	RuntimeProvided Runtime = "provided"
+	// RuntimeHTTP runs a command that is an HTTP server on 127.0.0.1:$PORT.
+	RuntimeHTTP Runtime = "http"
 )
 
 // Runtimes returns every runtime.
 func Runtimes() []Runtime { return []Runtime{RuntimePython, RuntimeProvided} }
+
+// runtimeList names every runtime for a message.
+func runtimeList() string {
+	var names []string
+	for _, r := range Runtimes() {
+		names = append(names, string(r))
+	}
+	return strings.Join(names, ", ")
+}
 
 // The bounds and defaults of [Settings].
 const (
@@ -47,7 +58,8 @@ const (
 // means its default.
 type Settings struct {
 	Runtime Runtime `json:"runtime"`
-	// Handler is module.function for python3, ignored by provided.
+	// Handler is module.function for python3, the command for http, see
+	// [Settings.Command], ignored by provided.
 	Handler     string            `json:"handler,omitempty"`
 	MemoryBytes int64             `json:"memory_bytes"`
 	Timeout     time.Duration     `json:"timeout_ns"`
@@ -64,6 +76,9 @@ func (s Settings) WithDefaults() Settings {
 	}
 	if s.Handler == "" && s.Runtime == RuntimePython {
 		s.Handler = "app.handler"
+	}
+	if s.Handler == "" && s.Runtime == RuntimeHTTP {
+		s.Handler = DefaultCommand
 	}
 	if s.MemoryBytes == 0 {
 		s.MemoryBytes = DefaultMemory
@@ -99,10 +114,15 @@ func CheckName(name string) error {
 // which must have its defaults set.
 func (s Settings) Validate() error {
 	if !slices.Contains(Runtimes(), s.Runtime) {
-		return Errorf(CodeInvalid, "unknown runtime %q: choose python3 or provided", s.Runtime)
+		return Errorf(CodeInvalid, "unknown runtime %q: choose one of %s", s.Runtime, runtimeList())
 	}
 	if len(s.Handler) > MaxHandlerLen {
 		return Errorf(CodeInvalid, "handler is %d bytes long: use at most %d", len(s.Handler), MaxHandlerLen)
+	}
+	if s.Runtime == RuntimeHTTP {
+		if err := s.validateCommand(); err != nil {
+			return err
+		}
 	}
 	if s.Runtime == RuntimePython && !handlerRule.MatchString(s.Handler) {
 		return Errorf(CodeInvalid, "handler %q is not valid: write it as module.function, such as app.handler", s.Handler)
@@ -130,7 +150,7 @@ func (s Settings) validateSizes() error {
 }
 
 func (s Settings) validatePackages() error {
-	if len(s.Packages) > 0 && s.Runtime != RuntimePython {
+	if len(s.Packages) > 0 && s.Root() != RuntimePython {
 		return Errorf(CodeInvalid, "packages are for %s: the root disk of %s is not made of Debian packages", RuntimePython, s.Runtime)
 	}
 	if len(s.Packages) > MaxPackages {
@@ -153,7 +173,7 @@ func (s Settings) validateEnv() error {
 		if !envRule.MatchString(k) {
 			return Errorf(CodeInvalid, "environment variable name %q is not valid: use letters, digits and _", k)
 		}
-		if reservedEnv(k) {
+		if reservedEnv(k) || s.Protocol() == ProtocolHTTP && reservedHTTP(k) {
 			return Errorf(CodeInvalid, "environment variable %s is reserved for the runtime: choose another name", k)
 		}
 		if strings.ContainsRune(s.Env[k], 0) {

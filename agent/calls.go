@@ -170,7 +170,7 @@ func checkResumed(m wire.Resumed, id string, sent, received time.Time) (time.Dur
 func (c *Conn) Init(ctx context.Context, fn Function) error {
 	s := fn.Settings.WithDefaults()
 	f, err := c.call(ctx, "", &wire.Init{
-		Function: fn.Name, Version: fn.Version, Runtime: s.Runtime, Handler: s.Handler, Env: s.Env,
+		Function: fn.Name, Version: fn.Version, Runtime: s.Runtime, Handler: s.Handler, Command: s.Command(), Protocol: s.Protocol(), Env: s.Env,
 		MemoryMiB: int(s.MemoryBytes >> 20), TimeoutMS: s.Timeout.Milliseconds(), SnapStart: fn.SnapStart,
 	}, nil)
 	if err != nil {

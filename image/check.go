@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"path"
 	"strings"
 
 	"thaw"
@@ -14,15 +15,34 @@ import (
 
 // CheckHandler returns a [thaw.CodeInvalid] error unless the code has the file
 // that its settings name: the handler's module for python3, a static x86-64
-// program called bootstrap for provided. The settings must have their defaults.
+// program called bootstrap for provided, what the command begins with for http. The
+// settings must have their defaults.
 func CheckHandler(code fs.FS, s thaw.Settings) error {
 	switch s.Runtime {
 	case thaw.RuntimePython:
 		return checkModule(code, s.Handler)
 	case thaw.RuntimeProvided:
-		return checkBootstrap(code)
+		return checkProgram(code, bootstrapName)
+	case thaw.RuntimeHTTP:
+		return checkCommand(code, s)
 	}
 	return thaw.Errorf(thaw.CodeInvalid, "unknown runtime %q", s.Runtime)
+}
+
+// checkCommand looks for the program that a command begins with, or for the script
+// that it gives the interpreter.
+func checkCommand(code fs.FS, s thaw.Settings) error {
+	words := s.Command()
+	if s.Root() == thaw.RuntimeProvided {
+		if path.IsAbs(words[0]) || !strings.Contains(words[0], "/") {
+			return thaw.Errorf(thaw.CodeInvalid, "the command %q begins with %.60q, which is not on the root disk: begin it with a program of the code, such as %s, or with python3", s.Handler, words[0], thaw.DefaultCommand)
+		}
+		return checkProgram(code, path.Clean(words[0]))
+	}
+	if len(words) < 2 || strings.HasPrefix(words[1], "-") || path.IsAbs(words[1]) || isFile(code, path.Clean(words[1])) {
+		return nil // an option: the interpreter knows
+	}
+	return thaw.Errorf(thaw.CodeInvalid, "no file %.60q in the code for the command %q; the code has %s", words[1], s.Handler, topNames(code))
 }
 
 // checkModule takes pkg.mod.func and pkg/mod.func, as AWS Lambda does.
@@ -67,26 +87,26 @@ func topNames(code fs.FS) string {
 // bootstrapName is what AWS Lambda calls the program of a custom runtime.
 const bootstrapName = "bootstrap"
 
-func checkBootstrap(code fs.FS) (err error) {
-	f, err := code.Open(bootstrapName)
+func checkProgram(code fs.FS, name string) (err error) {
+	f, err := code.Open(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return thaw.Errorf(thaw.CodeInvalid, "no file bootstrap in the code: the provided runtime starts a program of that name; the code has %s", topNames(code))
+		return thaw.Errorf(thaw.CodeInvalid, "no file %.60s in the code: the runtime starts a program of that name; the code has %s", name, topNames(code))
 	}
 	if err != nil {
-		return thaw.Errorf(thaw.CodeInvalid, "bootstrap cannot be read: %w", err)
+		return thaw.Errorf(thaw.CodeInvalid, "%.60s cannot be read: %w", name, err)
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	info, err := f.Stat()
 	if err != nil {
-		return fmt.Errorf("look at bootstrap: %w", err)
+		return fmt.Errorf("look at %.60s: %w", name, err)
 	}
 	if !info.Mode().IsRegular() {
-		return thaw.Errorf(thaw.CodeInvalid, "bootstrap is not a file")
+		return thaw.Errorf(thaw.CodeInvalid, "%.60s is not a file", name)
 	}
 	if info.Mode()&0o111 == 0 {
-		return thaw.Errorf(thaw.CodeInvalid, "bootstrap is not executable: run `chmod +x bootstrap`")
+		return thaw.Errorf(thaw.CodeInvalid, "%.60s is not executable: run `chmod +x %[1]s`", name)
 	}
-	return checkStatic(f)
+	return checkStatic(f, name)
 }
 
 // maxHeaderBytes is how much of a program is looked at: the headers of what
@@ -94,21 +114,21 @@ func checkBootstrap(code fs.FS) (err error) {
 const maxHeaderBytes = 64 << 10
 
 // checkStatic accepts what runs with nothing else on the disk.
-func checkStatic(r io.Reader) error {
+func checkStatic(r io.Reader, name string) error {
 	head, err := io.ReadAll(io.LimitReader(r, maxHeaderBytes))
 	if err != nil {
-		return fmt.Errorf("read bootstrap: %w", err)
+		return fmt.Errorf("read %.60s: %w", name, err)
 	}
 	if bytes.HasPrefix(head, []byte("#!")) {
-		return thaw.Errorf(thaw.CodeInvalid, "bootstrap is a script, and the provided runtime has no interpreters: compile it to a static program, or use the runtime python3")
+		return thaw.Errorf(thaw.CodeInvalid, "%.60s is a script, and its root disk has no interpreters: compile it to a static program, use the runtime python3, or for http the handler `python3 %[1]s`", name)
 	}
 	progs, err := programHeaders(head)
 	if err != nil {
-		return thaw.Errorf(thaw.CodeInvalid, "bootstrap is not a Linux x86-64 program: build it with GOOS=linux GOARCH=amd64: %w", err)
+		return thaw.Errorf(thaw.CodeInvalid, "%.60s is not a Linux x86-64 program: build it with GOOS=linux GOARCH=amd64: %w", name, err)
 	}
 	for _, p := range progs {
 		if p == elf.PT_INTERP {
-			return thaw.Errorf(thaw.CodeInvalid, "bootstrap is dynamically linked, and the provided runtime has no libraries: build it with CGO_ENABLED=0, or link it with -static")
+			return thaw.Errorf(thaw.CodeInvalid, "%.60s is dynamically linked, and its root disk has no libraries: build it with CGO_ENABLED=0, or link it with -static", name)
 		}
 	}
 	return nil

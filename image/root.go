@@ -55,8 +55,8 @@ func (s *Store) rootPlan(ctx context.Context, settings thaw.Settings, progress P
 	if err != nil {
 		return rootPlan{}, err
 	}
-	parts := []string{formatVersion, kindRoot, string(settings.Runtime), tool, baseText()}
-	switch settings.Runtime {
+	parts := []string{formatVersion, kindRoot, string(settings.Root()), tool, baseText()}
+	switch settings.Root() {
 	case thaw.RuntimeProvided:
 		return rootPlan{key(parts...), func(_ context.Context, dir string) error { return writeBase(dir) }}, nil
 	case thaw.RuntimePython:

@@ -9,13 +9,15 @@ import (
 	"thaw/agent/wire"
 )
 
+// searchPath is where programs are, as in Lambda.
+const searchPath = "/usr/local/bin:/usr/bin:/bin:/opt/bin"
+
 // environment returns the runtime's environment: the defaults, over them the
-// user's variables, over them those that Lambda reserves ("Using Lambda
-// environment variables", Lambda developer guide).
-func environment(cfg Config, m wire.Init, apiAddr string) []string {
+// user's variables, over them those that the protocol reserves.
+func environment(cfg Config, m wire.Init, reserved map[string]string) []string {
 	env := map[string]string{
 		"TZ":              ":UTC",
-		"PATH":            "/usr/local/bin:/usr/bin:/bin:/opt/bin",
+		"PATH":            searchPath,
 		"LANG":            "C.UTF-8",
 		"HOME":            "/tmp",
 		"LD_LIBRARY_PATH": cfg.TaskRoot + ":" + cfg.TaskRoot + "/lib",
@@ -25,7 +27,7 @@ func environment(cfg Config, m wire.Init, apiAddr string) []string {
 		"MALLOC_TOP_PAD_":        "2097152",
 	}
 	maps.Copy(env, m.Env)
-	maps.Copy(env, reserved(cfg, m, apiAddr))
+	maps.Copy(env, reserved)
 	list := make([]string, 0, len(env))
 	for _, k := range slices.Sorted(maps.Keys(env)) {
 		list = append(list, k+"="+env[k])
@@ -33,7 +35,9 @@ func environment(cfg Config, m wire.Init, apiAddr string) []string {
 	return list
 }
 
-func reserved(cfg Config, m wire.Init, apiAddr string) map[string]string {
+// lambdaEnv are the variables that Lambda reserves ("Using Lambda environment
+// variables", Lambda developer guide).
+func lambdaEnv(cfg Config, m wire.Init, apiAddr string) map[string]string {
 	kind := "on-demand"
 	if m.SnapStart {
 		kind = "snap-start"

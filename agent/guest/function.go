@@ -62,7 +62,7 @@ func start(cfg Config, l *link, session uint64, m wire.Init) (*function, error) 
 		logs.close()
 		return nil, err
 	}
-	if f.proc, err = startProcess(cfg, m, f.api.tcp.Addr().String(), output); err != nil {
+	if f.proc, err = startProcess(cfg, m, environment(cfg, m, lambdaEnv(cfg, m, f.api.tcp.Addr().String())), output); err != nil {
 		f.api.close()
 		logs.close()
 		return nil, err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 
@@ -27,8 +28,8 @@ type process struct {
 	exited bool
 }
 
-// startProcess executes the runtime with the given stdout and stderr.
-func startProcess(cfg Config, m wire.Init, apiAddr string, output []*os.File) (*process, error) {
+// startProcess executes the runtime with the given environment, stdout and stderr.
+func startProcess(cfg Config, m wire.Init, env []string, output []*os.File) (*process, error) {
 	argv, err := command(cfg, m)
 	if err != nil {
 		return nil, err
@@ -40,7 +41,7 @@ func startProcess(cfg Config, m wire.Init, apiAddr string, output []*os.File) (*
 	defer null.Close()
 	pid, err := syscall.ForkExec(argv[0], argv, &syscall.ProcAttr{
 		Dir:   cfg.TaskRoot,
-		Env:   environment(cfg, m, apiAddr),
+		Env:   env,
 		Files: []uintptr{null.Fd(), output[0].Fd(), output[1].Fd()},
 		Sys:   &syscall.SysProcAttr{Setsid: true, Credential: cfg.Credential},
 	})
@@ -50,8 +51,12 @@ func startProcess(cfg Config, m wire.Init, apiAddr string, output []*os.File) (*
 	return &process{pid: pid, pid1: cfg.PID1}, nil
 }
 
-// command returns what to execute for m's runtime.
+// command returns what to execute: m's command, or the program of its runtime.
 func command(cfg Config, m wire.Init) ([]string, error) {
+	if len(m.Command) > 0 {
+		program, err := lookPath(cfg, m.Command[0])
+		return append([]string{program}, m.Command[1:]...), err
+	}
 	switch m.Runtime {
 	case thaw.RuntimePython:
 		return []string{cfg.Python, filepath.Join(cfg.RuntimeDir, "bootstrap.py")}, nil
@@ -65,6 +70,24 @@ func command(cfg Config, m wire.Init) ([]string, error) {
 		return nil, fmt.Errorf("Error: Couldn't find valid bootstrap(s): %v", paths) // Lambda's words
 	}
 	return nil, fmt.Errorf("Error: runtime %q is not known to this guest", m.Runtime)
+}
+
+// lookPath finds the program that a command begins with: a path from the code's
+// folder, or a name in the folders of [searchPath].
+func lookPath(cfg Config, name string) (string, error) {
+	if strings.Contains(name, "/") {
+		if !filepath.IsAbs(name) {
+			name = filepath.Join(cfg.TaskRoot, name)
+		}
+		return name, nil
+	}
+	for folder := range strings.SplitSeq(searchPath, ":") {
+		path := filepath.Join(folder, name)
+		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
+			return path, nil
+		}
+	}
+	return "", fmt.Errorf("Error: Couldn't find %q in %s", name, searchPath)
 }
 
 // kill ends the runtime and all it started. It does nothing once wait has seen

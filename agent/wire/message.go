@@ -87,10 +87,14 @@ type Resumed struct {
 
 // Init starts the function's runtime; host to guest.
 type Init struct {
-	Function  string            `json:"function"`
-	Version   int               `json:"version"`
-	Runtime   thaw.Runtime      `json:"runtime"`
-	Handler   string            `json:"handler"`
+	Function string       `json:"function"`
+	Version  int          `json:"version"`
+	Runtime  thaw.Runtime `json:"runtime"`
+	Handler  string       `json:"handler"`
+	// Command is what to execute, by words; none is the runtime's own program.
+	Command []string `json:"command,omitempty"`
+	// Protocol is how to speak to what is executed; "" is that of Lambda.
+	Protocol  thaw.Protocol     `json:"protocol,omitempty"`
 	Env       map[string]string `json:"env"`
 	MemoryMiB int               `json:"memory_mib"`
 	// TimeoutMS is the function's timeout, named in the timeout's message.

@@ -1,0 +1,71 @@
+package thaw
+
+import "strings"
+
+// Protocol is how the platform speaks to a function's process. How that process is
+// started is another matter.
+type Protocol string
+
+const (
+	// ProtocolLambda is of a process that asks for its work by the Lambda Runtime
+	// API.
+	ProtocolLambda Protocol = "lambda"
+	// ProtocolHTTP is of a process that is an HTTP server on 127.0.0.1:$PORT.
+	ProtocolHTTP Protocol = "http"
+)
+
+// Protocol is how s's process is spoken to.
+func (s Settings) Protocol() Protocol {
+	if s.Runtime == RuntimeHTTP {
+		return ProtocolHTTP
+	}
+	return ProtocolLambda
+}
+
+// DefaultCommand is what [RuntimeHTTP] executes unless the handler says otherwise.
+const DefaultCommand = "./bootstrap"
+
+// Command is what is executed instead of the runtime's own program, by words; nil
+// is nothing else. A word with a slash is a path from /var/task. No shell takes
+// the words apart: they are separated by spaces, and that is all.
+func (s Settings) Command() []string {
+	if s.Runtime == RuntimeHTTP {
+		return strings.Fields(s.Handler)
+	}
+	return nil
+}
+
+// Root names the runtime whose root disk s boots from: where the command begins
+// with an interpreter, the interpreter's.
+func (s Settings) Root() Runtime {
+	if s.Runtime != RuntimeHTTP {
+		return s.Runtime
+	}
+	if words := s.Command(); len(words) > 0 && words[0] == "python3" {
+		return RuntimePython
+	}
+	return RuntimeProvided
+}
+
+// validateCommand wants a command of words that can be shown.
+func (s Settings) validateCommand() error {
+	if len(s.Command()) == 0 {
+		return Errorf(CodeInvalid, "handler %q is not a command: write what starts the server, such as %s or `python3 server.py`", s.Handler, DefaultCommand)
+	}
+	for _, r := range s.Handler {
+		if r < ' ' || r == 0x7f || r == '\uFFFD' {
+			return Errorf(CodeInvalid, "handler %q holds a character that no command has", s.Handler)
+		}
+	}
+	return nil
+}
+
+// reservedHTTP reports the names that an HTTP server finds set, as on Cloud Run and
+// Knative.
+func reservedHTTP(name string) bool {
+	switch name {
+	case "PORT", "K_SERVICE", "K_REVISION", "K_CONFIGURATION":
+		return true
+	}
+	return false
+}
