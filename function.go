@@ -67,6 +67,9 @@ type Settings struct {
 	// Packages are the Debian packages that the root disk of python3 holds in
 	// addition to its own, sorted and each once.
 	Packages []string `json:"packages,omitempty"`
+	// Policy is how its instances get their memory where an invocation names no
+	// policy, "" for [DefaultPolicy].
+	Policy Policy `json:"policy,omitempty"`
 }
 
 // WithDefaults returns s with every unset field set, and its packages in order.
@@ -126,6 +129,9 @@ func (s Settings) Validate() error {
 	}
 	if s.Runtime == RuntimePython && !handlerRule.MatchString(s.Handler) {
 		return Errorf(CodeInvalid, "handler %q is not valid: write it as module.function, such as app.handler", s.Handler)
+	}
+	if _, err := ParsePolicy(string(s.Policy)); err != nil {
+		return err
 	}
 	if err := s.validateSizes(); err != nil {
 		return err

@@ -24,7 +24,7 @@ func (d *Daemon) Invoke(ctx context.Context, r thaw.InvokeRequest) (thaw.Reply, 
 		return thaw.Reply{}, err
 	}
 	defer end()
-	if r.Policy, err = thaw.ParsePolicy(string(r.Policy)); err != nil {
+	if _, err := thaw.ParsePolicy(string(r.Policy)); err != nil {
 		return thaw.Reply{}, err
 	}
 	if err := checkRecord(r); err != nil {
@@ -37,13 +37,14 @@ func (d *Daemon) Invoke(ctx context.Context, r thaw.InvokeRequest) (thaw.Reply, 
 	if err != nil {
 		return thaw.Reply{}, err
 	}
+	r, why := withPolicy(r, v)
 	record := thaw.Invocation{ID: cmp.Or(r.ID, uuid.New()), Function: v.Function, Version: v.Number, Time: start.UTC(), Trace: r.Trace}
 	lease, err := d.pool.Acquire(v, r.Cold || r.Record)
 	if err != nil {
 		d.observe(ended(record, err))
 		return thaw.Reply{}, err
 	}
-	call := &call{daemon: d, version: v, request: r, lease: lease, timeline: instance.NewTimeline(), record: record}
+	call := &call{daemon: d, version: v, request: r, why: why, lease: lease, timeline: instance.NewTimeline(), record: record}
 	tail := d.logs.capture(record.ID, r.LogTail)
 	payload, keep, err := call.run(ctx)
 	call.record = ended(call.record, err)
@@ -68,11 +69,24 @@ func checkRecord(r thaw.InvokeRequest) error {
 	case !r.Record:
 	case r.Frozen:
 		return thaw.Errorf(thaw.CodeInvalid, "a frozen invocation records nothing: ask for one of the two")
-	case r.Policy != thaw.PolicyAuto && learnedBy(r.Policy) == "":
+	case r.Policy != "" && r.Policy != thaw.PolicyAuto && learnedBy(r.Policy) == "":
 		return thaw.Errorf(thaw.CodeInvalid, "policy %s records nothing: %s records the trace of first touches, %s what comes into the page cache",
 			r.Policy, thaw.PolicyThaw, thaw.PolicyFaaSnap)
 	}
 	return nil
+}
+
+// withPolicy returns r with the policy of v, or the default, if it names none, and
+// why it is that. To record is of no use by a policy that does not.
+func withPolicy(r thaw.InvokeRequest, v thaw.Version) (_ thaw.InvokeRequest, why string) {
+	switch {
+	case r.Policy != "":
+	case v.Policy == "" || r.Record && learnedBy(v.Policy) == "":
+		r.Policy = thaw.DefaultPolicy
+	default:
+		r.Policy, why = v.Policy, "it is the version's policy"
+	}
+	return r, why
 }
 
 // call is one invocation on its way.
@@ -80,6 +94,7 @@ type call struct {
 	daemon   *Daemon
 	version  thaw.Version
 	request  thaw.InvokeRequest
+	why      string // it has its policy, "" if that was asked for
 	lease    *instance.Lease
 	timeline *instance.Timeline
 	cached   bool // its snapshot was in the page cache, as far as anybody looked
@@ -119,6 +134,7 @@ func (c *call) instance(ctx context.Context) (*instance.Instance, error) {
 		return in, nil
 	}
 	way, cached := c.daemon.way(c.version, c.request)
+	way.Reason = join(c.why, way.Reason)
 	in, err := c.daemon.start(ctx, c.version, way, c.timeline)
 	if err != nil {
 		return nil, err

@@ -34,7 +34,7 @@ func Pack(dir string, w io.Writer) (err error) {
 
 // PackFS writes code to w as a tar stream for [Store.Code]: in a fixed order and
 // without owners and times, so that the same files give the same bytes. It leaves
-// out .git, __pycache__ and the like, and looks at everything before it writes
+// out thaw.yaml, .git, __pycache__ and the like, and looks at everything before it writes
 // the first byte: code over the limits or with an entry that is not allowed gives
 // a [thaw.CodeInvalid] or [thaw.CodeTooLarge] error.
 func PackFS(code fs.FS, w io.Writer) error {
@@ -54,8 +54,12 @@ func PackFS(code fs.FS, w io.Writer) error {
 	return nil
 }
 
-// leftOut reports names that are never part of a function.
-func leftOut(name string) bool {
+// leftOut reports what is never part of a function. thaw.yaml is its settings: they
+// may change while its code disk stays the same.
+func leftOut(path, name string) bool {
+	if path == "thaw.yaml" {
+		return true
+	}
 	switch name {
 	case ".git", ".hg", ".svn", "__pycache__", ".venv", ".mypy_cache", ".pytest_cache", ".DS_Store":
 		return true
@@ -74,7 +78,7 @@ func survey(code fs.FS) ([]packed, error) {
 		if name == "." {
 			return nil
 		}
-		if leftOut(d.Name()) {
+		if leftOut(name, d.Name()) {
 			if d.IsDir() {
 				return fs.SkipDir
 			}

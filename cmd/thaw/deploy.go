@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -12,82 +11,42 @@ import (
 	"thaw/image"
 )
 
-type deployFlags struct {
-	runtime, handler string
-	memory           bytesFlag
-	timeout          time.Duration
-	env, packages    []string
-}
-
 func newDeployCommand(a *app) *cobra.Command {
 	f := deployFlags{memory: thaw.DefaultMemory}
 	cmd := &cobra.Command{
-		Use:   "deploy NAME DIR",
+		Use:   "deploy [NAME] [DIR]",
 		Short: "Make a new version of a function from a folder",
-		Long: `Make a new version of a function from the files in a folder.
+		Long: `Make a new version of a function from the files in a folder, the current one unless
+DIR is another. thaw.yaml in the folder has its settings, and its name unless NAME
+gives it; flags override that (docs/project-file.md). A DIR without NAME has a slash
+in it, or is "." or "..".
 
 The version serves once it has booted, its code has initialised, and a snapshot
 of that has been taken and verified; until then the one before it does. Earlier
 versions stay, up to a number (thaw serve --keep-versions): see thaw versions, rollback
 and alias. Steps go to standard error, the result to standard output; with -o json every step is a
-line of JSON on standard output. Folders called .git and __pycache__ stay behind.`,
-		Example: `  thaw deploy hello ./hello
+line of JSON on standard output. thaw.yaml and folders called .git and __pycache__ stay behind.`,
+		Example: `  thaw deploy
+  thaw deploy ./hello
+  thaw deploy hello ./hello --env MODE=fast --env LEVEL=3
   thaw deploy resize ./resize --handler image.resize --memory 512MiB --timeout 10s
   thaw deploy thumbnail ./thumbnail --package python3-numpy --package python3-pil
-  thaw deploy web ./web --runtime provided --env MODE=fast --env LEVEL=3`,
-		Args:              arguments("NAME", "DIR"),
+  thaw deploy web ./web --runtime provided`,
+		Args:              deployArguments,
 		ValidArgsFunction: a.completeNames,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			settings, err := f.settings(cmd)
+			name, settings, err := f.project(cmd, args)
 			if err != nil {
 				return err
 			}
-			return a.deploy(cmd, args[0], args[1], settings)
+			return a.deploy(cmd, name, deployedFolder(args), settings)
 		},
 	}
-	flags := cmd.Flags()
-	flags.StringVar(&f.runtime, "runtime", string(thaw.RuntimePython), "`runtime`: python3 or provided")
-	flags.StringVar(&f.handler, "handler", "", "what python3 calls, as `module.function` (default app.handler)")
-	flags.Var(&f.memory, "memory", "memory of each VM")
-	flags.DurationVar(&f.timeout, "timeout", thaw.DefaultTimeout, "most an invocation may take")
-	flags.StringArrayVar(&f.env, "env", nil, "environment variable as `NAME=VALUE`, may be repeated")
-	flags.StringSliceVar(&f.packages, "package", nil, "Debian `package` that the code imports, may be repeated")
-	completeWords(cmd, "runtime", runtimeNames()...)
+	f.add(cmd)
 	return cmd
 }
 
-// settings checks the flags. A zero, which means the default to the daemon, is
-// an error when it was written out.
-func (f deployFlags) settings(cmd *cobra.Command) (thaw.Settings, error) {
-	env, err := parseEnv(f.env)
-	if err != nil {
-		return thaw.Settings{}, err
-	}
-	s := thaw.Settings{
-		Runtime:     thaw.Runtime(f.runtime),
-		Handler:     f.handler,
-		MemoryBytes: int64(f.memory),
-		Timeout:     f.timeout,
-		Env:         env,
-		Packages:    f.packages,
-	}
-	if s.MemoryBytes == 0 {
-		return s, thaw.Errorf(thaw.CodeInvalid, "memory of 0 is out of range: choose %s to %s", size(thaw.MinMemory), size(thaw.MaxMemory))
-	}
-	if s.Timeout == 0 {
-		return s, thaw.Errorf(thaw.CodeInvalid, "timeout 0 is out of range: choose %s to %s", thaw.MinTimeout, thaw.MaxTimeout)
-	}
-	if s.Runtime == "" || cmd.Flags().Changed("handler") && s.Handler == "" {
-		return s, thaw.Errorf(thaw.CodeInvalid, "runtime and handler cannot be empty: leave the flag out for the default")
-	}
-	s = s.WithDefaults()
-	return s, s.Validate()
-}
-
 func (a *app) deploy(cmd *cobra.Command, name, dir string, settings thaw.Settings) error {
-	if err := thaw.CheckName(name); err != nil {
-		return err
-	}
 	if err := checkCode(dir, settings); err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -82,6 +83,7 @@ func versionFields(v thaw.Version) [][2]string {
 	rows = append(rows,
 		[2]string{"memory", size(v.MemoryBytes)},
 		[2]string{"timeout", v.Timeout.String()},
+		[2]string{"policy", string(cmp.Or(v.Policy, thaw.DefaultPolicy))},
 		[2]string{"code", size(v.CodeBytes) + ", " + orDash(v.Images.Code)})
 	if len(v.Packages) > 0 {
 		rows = append(rows, [2]string{"packages", strings.Join(v.Packages, " ")})

@@ -2,10 +2,8 @@ package main
 
 import (
 	"fmt"
-	"math"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
@@ -13,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"thaw"
+	"thaw/project"
 )
 
 // completionTimeout bounds how long the shell waits for names.
@@ -23,12 +22,9 @@ type bytesFlag int64
 
 // Set implements pflag.Value.
 func (b *bytesFlag) Set(s string) error {
-	n, err := humanize.ParseBytes(s)
-	if err != nil || n > math.MaxInt64 {
-		return fmt.Errorf("write a size such as 256MiB")
-	}
-	if _, err := strconv.ParseUint(s, 10, 64); err == nil && n > 0 && n < 1<<20 {
-		return fmt.Errorf("%s is a number of bytes: for MiB write %sMiB", s, s)
+	n, err := project.ParseSize(s)
+	if err != nil {
+		return err
 	}
 	*b = bytesFlag(n)
 	return nil

@@ -27,7 +27,7 @@ func newNewCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "new NAME",
 		Short: "Write a small function to start from",
-		Long:  "Write a small, commented function to start from into a new folder called NAME.\nA folder or file of that name is never overwritten.",
+		Long:  "Write a small, commented function to start from, with its thaw.yaml, into a new\nfolder called NAME. A folder or file of that name is never overwritten.",
 		Example: `  thaw new hello
   thaw new web --runtime provided`,
 		Args:              arguments("NAME"),
@@ -59,9 +59,9 @@ func (a *app) new(name string, runtime thaw.Runtime) error {
 
 func nextStep(name string, runtime thaw.Runtime) string {
 	if runtime == thaw.RuntimeProvided {
-		return fmt.Sprintf("(cd %s && CGO_ENABLED=0 go build -o bootstrap .) && thaw deploy %s ./%s --runtime provided", name, name, name)
+		return fmt.Sprintf("(cd %s && CGO_ENABLED=0 go build -o bootstrap .) && thaw deploy ./%s", name, name)
 	}
-	return fmt.Sprintf("thaw deploy %s ./%s", name, name)
+	return fmt.Sprintf("thaw deploy ./%s", name)
 }
 
 // writeTemplate makes the folder and returns the files it wrote there. A folder

@@ -1,0 +1,149 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"thaw"
+	"thaw/project"
+)
+
+// deployFlags override what thaw.yaml says.
+type deployFlags struct {
+	runtime, handler string
+	policy           string
+	memory           bytesFlag
+	timeout          time.Duration
+	env, packages    []string
+}
+
+func (f *deployFlags) add(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&f.runtime, "runtime", string(thaw.RuntimePython), "`runtime`: "+strings.Join(runtimeNames(), " or "))
+	flags.StringVar(&f.handler, "handler", "", "what python3 calls, as `module.function` (default app.handler)")
+	flags.Var(&f.memory, "memory", "memory of each VM")
+	flags.DurationVar(&f.timeout, "timeout", thaw.DefaultTimeout, "most an invocation may take")
+	flags.StringArrayVar(&f.env, "env", nil, "environment variable as `NAME=VALUE`, in addition to those of thaw.yaml, may be repeated")
+	flags.StringSliceVar(&f.packages, "package", nil, "Debian `package` that the code imports, instead of those of thaw.yaml, may be repeated")
+	flags.StringVar(&f.policy, "policy", string(thaw.DefaultPolicy), "how VMs get their memory when an invocation does not say: `policy`, as in thaw invoke")
+	completeWords(cmd, "runtime", runtimeNames()...)
+	completeWords(cmd, "policy", policyNames()...)
+}
+
+// deployArguments wants at most NAME and DIR.
+func deployArguments(_ *cobra.Command, args []string) error {
+	if len(args) > 2 {
+		return fmt.Errorf("unexpected argument %q", args[2])
+	}
+	return nil
+}
+
+// isFolder tells a DIR that stands alone from a NAME.
+func isFolder(arg string) bool {
+	return arg == "." || arg == ".." || strings.ContainsRune(arg, filepath.Separator)
+}
+
+// deployedFolder is DIR of a deploy's arguments.
+func deployedFolder(args []string) string {
+	if len(args) == 2 || len(args) == 1 && isFolder(args[0]) {
+		return args[len(args)-1]
+	}
+	return "."
+}
+
+// project returns what to deploy: what thaw.yaml says, where no argument or flag
+// says otherwise.
+func (f deployFlags) project(cmd *cobra.Command, args []string) (name string, s thaw.Settings, err error) {
+	dir := deployedFolder(args)
+	if len(args) == 2 || len(args) == 1 && !isFolder(args[0]) {
+		name = args[0]
+		if err := thaw.CheckName(name); err != nil {
+			return name, s, err
+		}
+	}
+	p, err := readProject(dir)
+	if err != nil {
+		return name, s, err
+	}
+	if name == "" {
+		name = p.Name
+	}
+	if name == "" {
+		return name, s, thaw.Errorf(thaw.CodeInvalid, "the function has no name: write one as thaw deploy NAME, or as name: NAME in %s", filepath.Join(dir, project.FileName))
+	}
+	s, err = f.override(cmd, p.Settings)
+	return name, s, err
+}
+
+// readProject reads the project file in a folder. Without one it says nothing.
+func readProject(dir string) (project.Project, error) {
+	path := filepath.Join(dir, project.FileName)
+	file, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+		return project.Project{}, nil
+	}
+	if err != nil {
+		return project.Project{}, thaw.Errorf(thaw.CodeInvalid, "read the project file: %w", err)
+	}
+	defer file.Close()
+	content, err := io.ReadAll(io.LimitReader(file, project.MaxBytes+1))
+	if err != nil {
+		return project.Project{}, thaw.Errorf(thaw.CodeInvalid, "read the project file: %w", err)
+	}
+	return project.Parse(path, content)
+}
+
+// override returns s with what the flags say, and its defaults, checked. A zero,
+// which means the default to the daemon, is an error when it was written out.
+func (f deployFlags) override(cmd *cobra.Command, s thaw.Settings) (thaw.Settings, error) {
+	given := cmd.Flags().Changed
+	if f.runtime == "" || f.policy == "" || given("handler") && f.handler == "" {
+		return s, thaw.Errorf(thaw.CodeInvalid, "runtime, policy and handler cannot be empty: leave the flag out for the default")
+	}
+	if f.memory == 0 {
+		return s, thaw.Errorf(thaw.CodeInvalid, "memory of 0 is out of range: choose %s to %s", size(thaw.MinMemory), size(thaw.MaxMemory))
+	}
+	if f.timeout == 0 {
+		return s, thaw.Errorf(thaw.CodeInvalid, "timeout 0 is out of range: choose %s to %s", thaw.MinTimeout, thaw.MaxTimeout)
+	}
+	overrideIf(given("runtime"), &s.Runtime, thaw.Runtime(f.runtime))
+	overrideIf(given("handler"), &s.Handler, f.handler)
+	overrideIf(given("memory"), &s.MemoryBytes, int64(f.memory))
+	overrideIf(given("timeout"), &s.Timeout, f.timeout)
+	overrideIf(given("policy"), &s.Policy, thaw.Policy(f.policy))
+	overrideIf(given("package"), &s.Packages, f.packages)
+	if err := f.overrideEnv(&s); err != nil {
+		return s, err
+	}
+	s = s.WithDefaults()
+	return s, s.Validate()
+}
+
+func overrideIf[T any](given bool, setting *T, value T) {
+	if given {
+		*setting = value
+	}
+}
+
+func (f deployFlags) overrideEnv(s *thaw.Settings) error {
+	env, err := parseEnv(f.env)
+	if err != nil {
+		return err
+	}
+	for name, value := range env {
+		if s.Env == nil {
+			s.Env = map[string]string{}
+		}
+		s.Env[name] = value
+	}
+	return nil
+}

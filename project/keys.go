@@ -1,0 +1,125 @@
+package project
+
+import (
+	"strings"
+
+	"thaw"
+	"thaw/internal/strictyaml"
+)
+
+// Key is a key of the project file. Its texts are for people.
+type Key struct {
+	Name string
+	// Type is what its value is.
+	Type string
+	// Default is what holds without it, "" where nothing does.
+	Default string
+	// Doc says in a sentence what it is for.
+	Doc  string
+	read func(*Project, strictyaml.Value) error
+}
+
+// Keys returns every key, in the order of the reference. What depends on another
+// key comes after it.
+func Keys() []Key {
+	return []Key{
+		{"name", "string", "", "the function's name, unless `thaw deploy NAME` gives another", readName},
+		{"runtime", "string", "python3", "what executes it: " + runtimes(), readRuntime},
+		{"handler", "string", "app.handler for python3", "what python3 calls, as `module.function`", readHandler},
+		{"memory", "size", "256MiB", "memory of each VM, 128MiB to 4GiB, a whole number of MiB", readMemory},
+		{"timeout", "duration", "30s", "the most an invocation may take, 100ms to 15m", readTimeout},
+		{"env", "map of strings", "", "environment variables; values are taken as they are written", readEnv},
+		{"packages", "list of strings", "", "Debian packages that python3 imports, such as `python3-numpy`", readPackages},
+		{"policy", "string", "auto", "how its VMs get their memory when an invocation does not say: " + policies(), readPolicy},
+	}
+}
+
+func runtimes() string {
+	var names []string
+	for _, r := range thaw.Runtimes() {
+		names = append(names, "`"+string(r)+"`")
+	}
+	return strings.Join(names, ", ")
+}
+
+func policies() string {
+	var names []string
+	for _, p := range thaw.Policies() {
+		names = append(names, "`"+string(p)+"`")
+	}
+	return strings.Join(names, ", ")
+}
+
+func readName(p *Project, v strictyaml.Value) (err error) {
+	p.Name, err = nonEmpty(v)
+	return err
+}
+
+func readRuntime(p *Project, v strictyaml.Value) error {
+	text, err := nonEmpty(v)
+	p.Settings.Runtime = thaw.Runtime(text)
+	return err
+}
+
+func readHandler(p *Project, v strictyaml.Value) (err error) {
+	p.Settings.Handler, err = nonEmpty(v)
+	return err
+}
+
+func readMemory(p *Project, v strictyaml.Value) error {
+	text, err := v.Written()
+	if err != nil {
+		return err
+	}
+	n, err := ParseSize(text)
+	if err != nil {
+		return v.Errorf("%w", err)
+	}
+	if n == 0 { // which means the default
+		return v.Errorf("0 is out of range: choose 128MiB to 4GiB")
+	}
+	p.Settings.MemoryBytes = n
+	return nil
+}
+
+func readTimeout(p *Project, v strictyaml.Value) (err error) {
+	p.Settings.Timeout, err = v.Duration()
+	if err == nil && p.Settings.Timeout == 0 { // which means the default
+		err = v.Errorf("0 is out of range: choose %s to %s", thaw.MinTimeout, thaw.MaxTimeout)
+	}
+	return err
+}
+
+func readEnv(p *Project, v strictyaml.Value) error {
+	entries, err := v.Entries()
+	if err != nil {
+		return err
+	}
+	p.Settings.Env = map[string]string{}
+	for _, e := range entries {
+		if p.Settings.Env[e.Key], err = e.Written(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func readPackages(p *Project, v strictyaml.Value) (err error) {
+	p.Settings.Packages, err = v.Texts()
+	return err
+}
+
+func readPolicy(p *Project, v strictyaml.Value) error {
+	text, err := nonEmpty(v)
+	p.Settings.Policy = thaw.Policy(text)
+	return err
+}
+
+// nonEmpty reads a string that cannot be empty: that would mean the default.
+func nonEmpty(v strictyaml.Value) (string, error) {
+	text, err := v.Text()
+	if err == nil && text == "" {
+		err = v.Errorf("is empty: write a value, or leave the key out")
+	}
+	return text, err
+}
