@@ -53,12 +53,12 @@ func TestNothingIsSet(t *testing.T) {
 	}
 }
 
-// TestMistakes has what is wrong with a file, and all that is said of it.
+// TestMistakes has what is wrong with a file, and what is said of it, up to any ….
 func TestMistakes(t *testing.T) {
 	for text, want := range map[string]string{
 		"memroy: 1GiB":                          `f:1:1: memroy: unknown key: did you mean memory?`,
 		"Memory: 1GiB":                          `f:1:1: Memory: unknown key: did you mean memory?`,
-		"\ncolour: red":                         `f:2:1: colour: unknown key: choose one of env, handler, memory, name, packages, policy, runtime, timeout`,
+		"\ncolour: red":                         `f:2:1: colour: unknown key: choose one of env, …`,
 		"name: a\nname: b":                      `f:2:1: name: is there twice, first in line 1: keep one`,
 		"env:\n  A: 1\n  A: 2":                  `f:3:3: env.A: is there twice, first in line 2: keep one`,
 		"name:":                                 `f:1:1: name: has no value: write one, or leave the key out`,
@@ -66,7 +66,7 @@ func TestMistakes(t *testing.T) {
 		"name: 12":                              `f:1:7: name: a number where a string is due: write "12"`,
 		"name: [a]":                             `f:1:7: name: a list where a string is due`,
 		"name: a/b":                             `f:1:7: function name "a/b" is not valid: use a to z, A to Z, digits, - and _, beginning and ending with a letter or digit`,
-		"runtime: perl":                         `f:1:10: unknown runtime "perl": choose python3 or provided`,
+		"runtime: perl":                         `f:1:10: unknown runtime "perl": choose …`,
 		"handler: app":                          `f:1:10: handler "app" is not valid: write it as module.function, such as app.handler`,
 		"memory: 256":                           `f:1:9: memory: 256 is a number of bytes: for MiB write 256MiB`,
 		"memory: lots":                          `f:1:9: memory: write a size such as 256MiB`,
@@ -84,7 +84,7 @@ func TestMistakes(t *testing.T) {
 		"packages: [a1, 2]":                     `f:1:16: packages[2]: a number where a string is due: write "2"`,
 		"packages: [a1]\nruntime: provided":     `f:1:11: packages are for python3: the root disk of provided is not made of Debian packages`,
 		"memory: 1GiB\ntimeout: 1h\nname: good": `f:2:10: timeout 1h0m0s is out of range: choose 100ms to 15m0s`,
-		"policy: fastest":                       `f:1:9: unknown policy "fastest": choose one of auto, boot, vanilla, eager, reap-parallel, reap-buffered, reap, con-paging, per-region, faasnap, thaw`,
+		"policy: fastest":                       `f:1:9: unknown policy "fastest": choose one of auto, …`,
 		"- name: a":                             `f:1:1: a list where keys with values are due: write KEY: VALUE`,
 		"hello":                                 `f:1:1: a string where keys with values are due: write KEY: VALUE`,
 		"? [a]\n: b":                            `f:1:3: a list where a key is due: write KEY: VALUE`,
@@ -99,7 +99,8 @@ func TestMistakes(t *testing.T) {
 		strings.Repeat("# long\n", 10_000):      `f is larger than 64 KiB: is it the right file?`,
 	} {
 		_, err := project.Parse("f", []byte(text))
-		if thaw.CodeOf(err) != thaw.CodeInvalid || err.Error() != want {
+		begin, rest := strings.CutSuffix(want, "…")
+		if thaw.CodeOf(err) != thaw.CodeInvalid || err.Error() != want && !(rest && strings.HasPrefix(err.Error(), begin)) {
 			t.Errorf("%.40q:\n got %v\nwant %s", text, err, want)
 		}
 	}
