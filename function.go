@@ -14,6 +14,8 @@ type Runtime string
 const (
 	// RuntimePython runs `def handler(event, context)` under CPython.
 	RuntimePython Runtime = "python3"
+	// RuntimeNode runs `exports.handler = async (event, context) => …` under Node.js.
+	RuntimeNode Runtime = "node"
 	// RuntimeProvided runs an executable file called bootstrap that speaks the
 	// AWS Lambda Runtime API.
 	RuntimeProvided Runtime = "provided"
@@ -22,7 +24,7 @@ const (
 )
 
 // Runtimes returns every runtime.
-func Runtimes() []Runtime { return []Runtime{RuntimePython, RuntimeProvided} }
+func Runtimes() []Runtime { return []Runtime{RuntimePython, RuntimeNode, RuntimeProvided} }
 
 // runtimeList names every runtime for a message.
 func runtimeList() string {
@@ -58,14 +60,14 @@ const (
 // means its default.
 type Settings struct {
 	Runtime Runtime `json:"runtime"`
-	// Handler is module.function for python3, the command for http, see
+	// Handler is module.function for python3 and node, the command for http, see
 	// [Settings.Command], ignored by provided.
 	Handler     string            `json:"handler,omitempty"`
 	MemoryBytes int64             `json:"memory_bytes"`
 	Timeout     time.Duration     `json:"timeout_ns"`
 	Env         map[string]string `json:"env,omitempty"`
-	// Packages are the Debian packages that the root disk of python3 holds in
-	// addition to its own, sorted and each once.
+	// Packages are the Debian packages that the root disk of python3 or node holds
+	// in addition to its own, sorted and each once.
 	Packages []string `json:"packages,omitempty"`
 	// Policy is how its instances get their memory where an invocation names no
 	// policy, "" for [DefaultPolicy].
@@ -77,11 +79,8 @@ func (s Settings) WithDefaults() Settings {
 	if s.Runtime == "" {
 		s.Runtime = RuntimePython
 	}
-	if s.Handler == "" && s.Runtime == RuntimePython {
-		s.Handler = "app.handler"
-	}
-	if s.Handler == "" && s.Runtime == RuntimeHTTP {
-		s.Handler = DefaultCommand
+	if s.Handler == "" {
+		s.Handler = defaultHandler(s.Runtime)
 	}
 	if s.MemoryBytes == 0 {
 		s.MemoryBytes = DefaultMemory
@@ -94,9 +93,8 @@ func (s Settings) WithDefaults() Settings {
 }
 
 var (
-	nameRule    = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?$`)
-	handlerRule = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*([./][A-Za-z_][A-Za-z0-9_]*)*\.[A-Za-z_][A-Za-z0-9_]*$`)
-	envRule     = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+	nameRule = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?$`)
+	envRule  = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 	// packageRule is that of the Debian Policy Manual, section 5.6.7, without the
 	// endings that apt takes for something else: name- removes a package.
 	packageRule = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]*[a-z0-9+]$`)
@@ -119,16 +117,8 @@ func (s Settings) Validate() error {
 	if !slices.Contains(Runtimes(), s.Runtime) {
 		return Errorf(CodeInvalid, "unknown runtime %q: choose one of %s", s.Runtime, runtimeList())
 	}
-	if len(s.Handler) > MaxHandlerLen {
-		return Errorf(CodeInvalid, "handler is %d bytes long: use at most %d", len(s.Handler), MaxHandlerLen)
-	}
-	if s.Runtime == RuntimeHTTP {
-		if err := s.validateCommand(); err != nil {
-			return err
-		}
-	}
-	if s.Runtime == RuntimePython && !handlerRule.MatchString(s.Handler) {
-		return Errorf(CodeInvalid, "handler %q is not valid: write it as module.function, such as app.handler", s.Handler)
+	if err := s.validateHandler(); err != nil {
+		return err
 	}
 	if _, err := ParsePolicy(string(s.Policy)); err != nil {
 		return err
@@ -156,8 +146,8 @@ func (s Settings) validateSizes() error {
 }
 
 func (s Settings) validatePackages() error {
-	if len(s.Packages) > 0 && s.Root() != RuntimePython {
-		return Errorf(CodeInvalid, "packages are for %s: the root disk of %s is not made of Debian packages", RuntimePython, s.Runtime)
+	if len(s.Packages) > 0 && s.Root() != RuntimePython && s.Root() != RuntimeNode {
+		return Errorf(CodeInvalid, "packages are for %s and %s: the root disk of %s is not made of Debian packages", RuntimePython, RuntimeNode, s.Runtime)
 	}
 	if len(s.Packages) > MaxPackages {
 		return Errorf(CodeInvalid, "%d packages are too many: name at most %d, what they depend on comes with them", len(s.Packages), MaxPackages)

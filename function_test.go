@@ -60,8 +60,8 @@ func TestWithDefaults(t *testing.T) {
 			thaw.Settings{Runtime: thaw.RuntimeProvided, MemoryBytes: 1, Timeout: 1},
 		},
 		"WrongStaysWrong": {
-			thaw.Settings{Runtime: "node", MemoryBytes: -1, Timeout: -1},
-			thaw.Settings{Runtime: "node", MemoryBytes: -1, Timeout: -1},
+			thaw.Settings{Runtime: "perl", MemoryBytes: -1, Timeout: -1},
+			thaw.Settings{Runtime: "perl", MemoryBytes: -1, Timeout: -1},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -78,7 +78,7 @@ func TestValidateRuntimes(t *testing.T) {
 			t.Errorf("defaults of %s: %v", r, err)
 		}
 	}
-	wantInvalid(t, "runtime node", thaw.Settings{Runtime: "node"}.WithDefaults().Validate(), `"node"`)
+	wantInvalid(t, "runtime perl", thaw.Settings{Runtime: "perl"}.WithDefaults().Validate(), `"perl"`)
 	wantInvalid(t, "no defaults", thaw.Settings{}.Validate(), "runtime")
 	// A provided function has no handler, so that any text in its place is ignored.
 	if err := (thaw.Settings{Runtime: thaw.RuntimeProvided, Handler: "/../"}).WithDefaults().Validate(); err != nil {
@@ -132,6 +132,17 @@ func TestValidateHandler(t *testing.T) {
 	} {
 		what := h[:min(len(h), 40)]
 		wantInvalid(t, fmt.Sprintf("handler %q", what), thaw.Settings{Handler: h}.WithDefaults().Validate(), "handler")
+	}
+}
+
+func TestValidateNodeHandler(t *testing.T) {
+	for _, h := range []string{"", "index.handler", "my-mod.handler", "src/v1/my-mod.$f", "index.api.get", "1.a"} {
+		if err := (thaw.Settings{Runtime: thaw.RuntimeNode, Handler: h}).WithDefaults().Validate(); err != nil {
+			t.Errorf("handler %q: %v", h, err)
+		}
+	}
+	for _, h := range []string{"index", "index.", ".handler", "/index.handler", "../index.handler", "a//b.c", "index.1a", "index.han-dler", "index.js:handler", "index.a b"} {
+		wantInvalid(t, fmt.Sprintf("handler %q", h), thaw.Settings{Runtime: thaw.RuntimeNode, Handler: h}.WithDefaults().Validate(), "index.handler")
 	}
 }
 

@@ -41,8 +41,11 @@ func (s Settings) Root() Runtime {
 	if s.Runtime != RuntimeHTTP {
 		return s.Runtime
 	}
-	if words := s.Command(); len(words) > 0 && words[0] == "python3" {
+	switch words := s.Command(); {
+	case len(words) > 0 && words[0] == "python3":
 		return RuntimePython
+	case len(words) > 0 && words[0] == "node":
+		return RuntimeNode
 	}
 	return RuntimeProvided
 }

@@ -14,14 +14,15 @@ import (
 	"thaw/conformance/probe"
 )
 
-// good is what is seen of correct clones: two versions, two runtimes, two groups.
+// good is what is seen of correct clones: two versions of the first runtime, one of
+// the others, a group of each runtime.
 func good() observed {
 	o := observed{secrets: map[version]string{
-		{thaw.RuntimePython, 1}: "old secret", {thaw.RuntimePython, 2}: "new secret", {thaw.RuntimeProvided, 1}: "another",
+		{thaw.RuntimePython, 1}: "old secret", {thaw.RuntimePython, 2}: "new secret", {thaw.RuntimeNode, 1}: "another", {thaw.RuntimeProvided, 1}: "a fourth",
 	}}
 	o.first = goodClone(thaw.RuntimePython, 1, 0, o.secrets)
 	for i, r := range thaw.Runtimes() {
-		n := 2 - i // python has two versions
+		n := max(1, 2-i) // python has two versions
 		var g group
 		for j := range 2 {
 			c := goodClone(r, n, 1+2*i+j, o.secrets)
@@ -74,7 +75,7 @@ func goodClone(r thaw.Runtime, number, n int, secrets map[version]string) clone 
 			},
 		},
 	}
-	if r == thaw.RuntimePython {
+	if r != thaw.RuntimeProvided {
 		c.report.Before = 1
 	}
 	c.payload = fmt.Sprint(c.report)
@@ -155,12 +156,13 @@ func TestEachTestFails(t *testing.T) {
 			"twice": func(_ *observed, c, other *clone) { c.report.Drawn["random"] = other.report.Drawn["random"] },
 			"empty": func(_ *observed, c, _ *clone) { c.report.Drawn["random"] = "" },
 		},
+		"entropy-node": {
+			"twice": func(o *observed, _, _ *clone) { sameRandom(o.groups[1]) },
+			"born":  func(o *observed, _, _ *clone) { o.groups[1].clones[0].report.Drawn["random"] = "c" },
+		},
 		"entropy-go": {
-			"twice": func(o *observed, _, _ *clone) {
-				a, b := o.groups[1].clones[0].report.Drawn, o.groups[1].clones[1].report.Drawn
-				a["random"] = b["random"]
-			},
-			"nothing": func(o *observed, _, _ *clone) { o.groups[1].clones[0].report.Drawn = nil },
+			"twice":   func(o *observed, _, _ *clone) { sameRandom(o.groups[2]) },
+			"nothing": func(o *observed, _, _ *clone) { o.groups[2].clones[0].report.Drawn = nil },
 		},
 		"identity-generation": {
 			"wrong": func(_ *observed, c, _ *clone) { setIdentity(c, func(i *probe.Identity) { i.Instance = "i-x" }) },
@@ -212,6 +214,11 @@ func TestEachTestFails(t *testing.T) {
 			})
 		}
 	}
+}
+
+// sameRandom gives two clones the same number.
+func sameRandom(g group) {
+	g.clones[0].report.Drawn["random"] = g.clones[1].report.Drawn["random"]
 }
 
 func setIdentity(c *clone, change func(*probe.Identity)) {

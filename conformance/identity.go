@@ -54,6 +54,10 @@ func checkPythonEntropy(o observed) finding {
 	return checkEntropy(of(thaw.RuntimePython, o.clones()), drawn(false))
 }
 
+func checkNodeEntropy(o observed) finding {
+	return checkEntropy(of(thaw.RuntimeNode, o.clones()), drawn(false))
+}
+
 func checkEntropy(clones []clone, drawn func(clone) map[string]string) finding {
 	var f finding
 	f.unique(clones, drawn, drawnBefore)

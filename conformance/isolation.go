@@ -28,7 +28,7 @@ func checkCold(o observed) finding {
 }
 
 // checkOnce counts what the function sees of snapshot and restore: the hooks of
-// Python, the return of restore/next elsewhere.
+// Python and Node.js, the return of restore/next elsewhere.
 func checkOnce(o observed) finding {
 	var f finding
 	clones := o.clones()
@@ -49,7 +49,7 @@ func checkOnce(o observed) finding {
 
 func (f *finding) once(c clone) {
 	want := 0
-	if c.runtime == thaw.RuntimePython {
+	if c.runtime == thaw.RuntimePython || c.runtime == thaw.RuntimeNode {
 		want = 1
 	}
 	if c.report.Before != want || c.report.After != 1 {

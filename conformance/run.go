@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -219,14 +220,21 @@ func token() string { return (rand.Text() + rand.Text())[:probe.TokenLen] }
 
 // code is a probe's code as a tar stream, which the caller closes.
 func (r *runner) code(runtime thaw.Runtime) (io.ReadCloser, error) {
-	if runtime == thaw.RuntimePython {
-		files, err := probe.Python()
-		if err != nil {
-			return nil, err
-		}
-		return packed(func(w io.Writer) error { return image.PackFS(files, w) }), nil
+	switch runtime {
+	case thaw.RuntimePython:
+		return source(probe.Python())
+	case thaw.RuntimeNode:
+		return source(probe.Node())
 	}
 	return r.bootstrap(runtime)
+}
+
+// source is a folder of files that are code as they are, packed.
+func source(files fs.FS, err error) (io.ReadCloser, error) {
+	if err != nil {
+		return nil, err
+	}
+	return packed(func(w io.Writer) error { return image.PackFS(files, w) }), nil
 }
 
 // bootstrap is a folder that holds the program as bootstrap, packed.

@@ -24,6 +24,7 @@ func tests() []test {
 		{name: "clock-timers", hazard: "timers", check: checkTimers},
 		{name: "entropy-kernel", hazard: "kernel's random numbers", check: checkKernelEntropy},
 		{name: "entropy-python", hazard: "Python's random numbers", runtime: thaw.RuntimePython, check: checkPythonEntropy},
+		{name: "entropy-node", hazard: "Node.js's random numbers", runtime: thaw.RuntimeNode, check: checkNodeEntropy},
 		{name: "entropy-go", hazard: "Go's random numbers", runtime: thaw.RuntimeProvided, check: checkGoEntropy},
 		{name: "identity-generation", hazard: "generation id", check: checkGeneration},
 		{name: "identity-hostname", hazard: "hostname", check: checkHostname},

@@ -174,7 +174,7 @@ func (d *Daemon) open(state, imageDir string) (err error) {
 	if d.registry, err = registry.Open(filepath.Join(state, "registry.db")); err != nil {
 		return err
 	}
-	if d.images, err = image.Open(image.Config{Dir: imageDir, Bootstrap: runtime.Python()}); err != nil {
+	if d.images, err = image.Open(image.Config{Dir: imageDir, Runtimes: runtime.Files()}); err != nil {
 		return err
 	}
 	if d.snapshots, err = snapshot.NewStore(filepath.Join(state, "snapshots"), filepath.Join(state, "quarantine")); err != nil {

@@ -37,8 +37,8 @@ func TestConformance(t *testing.T) {
 	if !slices.Equal(names, conformance.TestNames()) {
 		t.Errorf("tests %q, want %q", names, conformance.TestNames())
 	}
-	if report.Restores != 11 { // of the first version 1; by thaw 1 that records and 2, by vanilla 2; as many of the other runtime
-		t.Errorf("%d restores, want 11", report.Restores)
+	if report.Restores != 16 { // of the first version 1; by thaw 1 that records and 2, by vanilla 2; as many of the other runtimes
+		t.Errorf("%d restores, want 16", report.Restores)
 	}
 	if left, err := p.Functions(t.Context()); err != nil || len(left) > 0 {
 		t.Errorf("functions left: %v, %v", left, err)

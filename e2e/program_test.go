@@ -214,7 +214,7 @@ func testCommandLine(t *testing.T, bin string, p *program) {
 		"UnknownPolicy":    {[]string{"invoke", "probe", "--policy", "magic"}, 2, "boot, vanilla, eager"},
 		"BadHandler":       {[]string{"deploy", "x", "testdata/probe", "--handler", "app.nothing"}, 1, "HandlerNotFound"},
 		"NoHandlerFile":    {[]string{"deploy", "x", "testdata/probe", "--handler", "other.handler"}, 2, "other.py"},
-		"UnknownRuntime":   {[]string{"deploy", "x", "testdata/probe", "--runtime", "perl"}, 2, "choose one of python3, provided"},
+		"UnknownRuntime":   {[]string{"deploy", "x", "testdata/probe", "--runtime", "perl"}, 2, "choose one of python3, node, provided"},
 		"NoMemory":         {[]string{"deploy", "x", "testdata/probe", "--memory", "0"}, 2, "128 MiB"},
 		"TooMuchMemory":    {[]string{"deploy", "x", "testdata/probe", "--memory", "1TiB"}, 2, "4GiB"},
 		"NameWithSlash":    {[]string{"deploy", "a/b", "testdata/probe"}, 2, "not valid"},

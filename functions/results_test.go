@@ -147,7 +147,7 @@ func rootDisk(t *testing.T, settings thaw.Settings) string {
 		}
 		dir = filepath.Join(cache, "thaw-test")
 	}
-	store, err := image.Open(image.Config{Dir: filepath.Join(dir, "images-functions"), Agent: []byte("an agent"), Bootstrap: []byte("pass\n")})
+	store, err := image.Open(image.Config{Dir: filepath.Join(dir, "images-functions"), Agent: []byte("an agent"), Runtimes: map[thaw.Runtime]map[string][]byte{thaw.RuntimePython: {"bootstrap.py": []byte("pass\n")}}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,13 +14,15 @@ import (
 )
 
 // CheckHandler returns a [thaw.CodeInvalid] error unless the code has the file
-// that its settings name: the handler's module for python3, a static x86-64
+// that its settings name: the handler's module for python3 and node, a static x86-64
 // program called bootstrap for provided, what the command begins with for http. The
 // settings must have their defaults.
 func CheckHandler(code fs.FS, s thaw.Settings) error {
 	switch s.Runtime {
 	case thaw.RuntimePython:
 		return checkModule(code, s.Handler)
+	case thaw.RuntimeNode:
+		return checkNodeModule(code, s.Handler)
 	case thaw.RuntimeProvided:
 		return checkProgram(code, bootstrapName)
 	case thaw.RuntimeHTTP:
@@ -58,6 +60,26 @@ func checkModule(code fs.FS, handler string) error {
 		}
 	}
 	return thaw.Errorf(thaw.CodeInvalid, "no file %s.py in the code for handler %s: add it or choose another handler; the code has %s", file, handler, topNames(code))
+}
+
+// nodeEndings are those of the files that a handler's module can be, in the order
+// in which bootstrap.js looks for them.
+func nodeEndings() []string { return []string{".js", ".mjs", ".cjs"} }
+
+// checkNodeModule takes dir/mod.func and mod.nested.func, as AWS Lambda does.
+func checkNodeModule(code fs.FS, handler string) error {
+	dir, name := path.Split(handler)
+	module, function, _ := strings.Cut(name, ".")
+	if module == "" || function == "" {
+		return thaw.Errorf(thaw.CodeInvalid, "handler %q is not valid: write it as module.function, such as index.handler", handler)
+	}
+	for _, ending := range nodeEndings() {
+		if isFile(code, dir+module+ending) {
+			return nil
+		}
+	}
+	return thaw.Errorf(thaw.CodeInvalid, "no file %s%s with the ending %s in the code for handler %s: add it or choose another handler; the code has %s",
+		dir, module, strings.Join(nodeEndings(), ", "), handler, topNames(code))
 }
 
 func isFile(code fs.FS, name string) bool {

@@ -46,20 +46,20 @@ type Config struct {
 	// Agent is the guest's /init. Nil means the agent this program was built
 	// with.
 	Agent []byte
-	// Bootstrap is the Python program that runs a python3 function, placed at
-	// /var/runtime/bootstrap.py.
-	Bootstrap []byte
+	// Runtimes are the files that run a function of a runtime, by their names in
+	// [RuntimeDir].
+	Runtimes map[thaw.Runtime]map[string][]byte
 }
 
 // Store keeps images in one folder. It is safe for concurrent use: two callers
 // who need the same image share one build. It holds a lock on the folder until
 // Close.
 type Store struct {
-	dir       string
-	lock      *os.File
-	agent     []byte
-	bootstrap []byte
-	flights   singleflight.Group
+	dir      string
+	lock     *os.File
+	agent    []byte
+	runtimes map[thaw.Runtime]map[string][]byte
+	flights  singleflight.Group
 
 	// mu guards what follows and the link to the kernel in use.
 	mu    sync.Mutex
@@ -120,7 +120,7 @@ func Open(cfg Config) (_ *Store, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("resolve image folder: %w", err)
 	}
-	s := &Store{dir: dir, agent: cfg.Agent, bootstrap: cfg.Bootstrap}
+	s := &Store{dir: dir, agent: cfg.Agent, runtimes: cfg.Runtimes}
 	if s.agent == nil {
 		if s.agent, err = embeddedAgent(); err != nil {
 			return nil, err
@@ -242,7 +242,8 @@ const (
 	kindInitramfs = "initramfs"
 	kindRoot      = "root"
 	kindCode      = "code"
-	kindPython    = "python"
+	kindPython    = "python" // Debian tree of that runtime
+	kindNode      = "node"   // the same
 )
 
 // suffixes give the name of each kind its ending.
@@ -266,15 +267,15 @@ func (s *Store) cacheDir() string { return filepath.Join(s.dir, "cache") }
 // tree that another bootstrap would make its root disk from.
 func Keys(v thaw.Version) []string {
 	keys := []string{v.Images.Kernel, v.Images.Initramfs, v.Images.Root, v.Images.Code}
-	if p, err := planPython(v.Packages); err == nil { // otherwise Prune keeps every tree
+	if p, err := planTree(v.Root(), v.Packages); err == nil { // otherwise Prune keeps every tree
 		keys = append(keys, p.key())
 	}
 	return keys
 }
 
 // Prune removes the images whose key keep does not want, and reports how many
-// bytes that freed. The kernel in use and the Debian trees of python3 itself and
-// of what was asked for last stay, and so does the package cache. The caller must
+// bytes that freed. The kernel in use and the Debian trees of the runtimes themselves
+// and of what was asked for last stay, and so does the package cache. The caller must
 // know of every key that [Store.Base] and [Store.Code] returned, or not call it
 // meanwhile.
 func (s *Store) Prune(keep func(key string) bool) (freed int64, err error) {
@@ -282,11 +283,13 @@ func (s *Store) Prune(keep func(key string) bool) (freed int64, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("list images: %w", err)
 	}
-	p, perr := planPython(nil)
-	inUse := []string{s.currentKernel(), s.lastTree(), p.key()}
+	python, perr := planTree(thaw.RuntimePython, nil)
+	node, nerr := planTree(thaw.RuntimeNode, nil)
+	perr = errors.Join(perr, nerr)
+	inUse := []string{s.currentKernel(), s.lastTree(), python.key(), node.key()}
 	for _, e := range entries {
 		kind, key, ok := parseName(e.Name())
-		if !ok || slices.Contains(inUse, key) || keep(key) || kind == kindPython && perr != nil {
+		if !ok || slices.Contains(inUse, key) || keep(key) || (kind == kindPython || kind == kindNode) && perr != nil {
 			continue
 		}
 		n, rerr := removeTree(filepath.Join(s.dir, e.Name()))

@@ -10,15 +10,16 @@ import (
 )
 
 func TestTreeKeys(t *testing.T) {
-	plain := pythonPlan{codename: "bookworm"}
+	plain := treePlan{runtime: thaw.RuntimePython, codename: "bookworm"}
 	for name, c := range map[string]struct {
-		plan pythonPlan
+		plan treePlan
 		same bool
 	}{
-		"Empty":    {pythonPlan{"bookworm", []string{}}, true},
-		"Release":  {pythonPlan{"trixie", nil}, false},
-		"Added":    {pythonPlan{"bookworm", []string{"python3-pil"}}, false},
-		"Together": {pythonPlan{"bookworm", []string{"python3-numpy", "python3-pil"}}, false},
+		"Empty":    {treePlan{thaw.RuntimePython, "bookworm", []string{}}, true},
+		"Runtime":  {treePlan{thaw.RuntimeNode, "bookworm", nil}, false},
+		"Release":  {treePlan{thaw.RuntimePython, "trixie", nil}, false},
+		"Added":    {treePlan{thaw.RuntimePython, "bookworm", []string{"python3-pil"}}, false},
+		"Together": {treePlan{thaw.RuntimePython, "bookworm", []string{"python3-numpy", "python3-pil"}}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := c.plan.key() == plain.key(); got != c.same {
@@ -26,7 +27,7 @@ func TestTreeKeys(t *testing.T) {
 			}
 		})
 	}
-	one, two := pythonPlan{"bookworm", []string{"a1", "b1"}}, pythonPlan{"bookworm", []string{"a1b1"}}
+	one, two := treePlan{thaw.RuntimePython, "bookworm", []string{"a1", "b1"}}, treePlan{thaw.RuntimePython, "bookworm", []string{"a1b1"}}
 	if one.key() == two.key() {
 		t.Error("two lists of packages have the same key")
 	}
@@ -36,8 +37,8 @@ func TestTreeKeys(t *testing.T) {
 // a deploy may come back for it.
 func TestPruneTrees(t *testing.T) {
 	s := &Store{dir: t.TempDir()}
-	version := thaw.Version{Settings: thaw.Settings{Packages: []string{"python3-pil"}}}
-	plan, err := planPython(version.Packages)
+	version := thaw.Version{Settings: thaw.Settings{Runtime: thaw.RuntimePython, Packages: []string{"python3-pil"}}}
+	plan, err := planTree(thaw.RuntimePython, version.Packages)
 	if err != nil {
 		t.Skipf("there are no trees here: %v", err)
 	}

@@ -22,6 +22,8 @@ import (
 const (
 	agent     = "an agent"
 	bootstrap = "print('bootstrap')\n"
+
+	nodeBootstrap = "console.log('bootstrap')\n"
 )
 
 // openReal opens a store that test runs share, because its downloads are large.
@@ -71,7 +73,9 @@ func closeStore(t testing.TB, s *image.Store) {
 }
 
 func config(dir string) image.Config {
-	return image.Config{Dir: dir, Agent: []byte(agent), Bootstrap: []byte(bootstrap)}
+	return image.Config{Dir: dir, Agent: []byte(agent), Runtimes: map[thaw.Runtime]map[string][]byte{
+		thaw.RuntimePython: {"bootstrap.py": []byte(bootstrap)}, thaw.RuntimeNode: {"bootstrap.js": []byte(nodeBootstrap)},
+	}}
 }
 
 func base(t *testing.T, s *image.Store, rt thaw.Runtime, packages ...string) image.Base {
@@ -201,7 +205,7 @@ func TestPythonRoot(t *testing.T) {
 	s := openReal(t)
 	dir := extract(t, base(t, s, thaw.RuntimePython).Root)
 	checkRoot(t, dir)
-	if got := string(read(t, filepath.Join(dir, image.BootstrapPath))); got != bootstrap {
+	if got := string(read(t, filepath.Join(dir, image.RuntimeDir, "bootstrap.py"))); got != bootstrap {
 		t.Errorf("bootstrap is %q", got)
 	}
 	// -v says where each module comes from: from a .pyc, or from its source when
@@ -282,13 +286,39 @@ func list(t *testing.T, dir string) (names []string) {
 	return names
 }
 
+// nodeImports uses what Debian's Node.js keeps in files of their own, and looks for
+// the symbol that reseed.so names.
+const nodeImports = `
+const crypto = require("node:crypto");
+for (const m of require("node:module").builtinModules) if (!/^(_|node:|inspector|trace_events|wasi|repl)/.test(m)) require(m);
+if (typeof fetch !== "function") throw new Error("no fetch");
+if (!require("node:tls").rootCertificates.length) throw new Error("no certificates");
+if (new Date(0).toLocaleString("de-DE", { timeZone: "Europe/Berlin" }) !== "1.1.1970, 01:00:00") throw new Error("no locales");
+console.log(crypto.randomUUID());
+`
+
+func TestNodeRoot(t *testing.T) {
+	s := openReal(t)
+	d := base(t, s, thaw.RuntimeNode).Root
+	dir := extract(t, d)
+	checkRoot(t, dir)
+	if got := string(read(t, filepath.Join(dir, image.RuntimeDir, "bootstrap.js"))); got != nodeBootstrap {
+		t.Errorf("bootstrap is %q", got)
+	}
+	out, err := exec.Command("chroot", dir, "/usr/bin/node", "-e", nodeImports).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out[max(0, len(out)-2000):])
+	}
+	t.Logf("%.1f MB", float64(d.Bytes)/1e6)
+}
+
 // TestBootstrapChange checks that another bootstrap gives another disk, and
 // quickly.
 func TestBootstrapChange(t *testing.T) {
 	s := openReal(t)
 	old := base(t, s, thaw.RuntimePython)
 	c := config(filepath.Dir(old.Root.Path))
-	c.Bootstrap = []byte("print('another')\n")
+	c.Runtimes[thaw.RuntimePython] = map[string][]byte{"bootstrap.py": []byte("print('another')\n")}
 	closeStore(t, s)
 	s, err := image.Open(c)
 	if err != nil {

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"thaw"
@@ -16,8 +18,8 @@ const (
 	// SandboxID is the user and group id that functions run as, the one AWS
 	// Lambda gives its sandbox user.
 	SandboxID = 993
-	// BootstrapPath is where the root disk of python3 has its bootstrap.
-	BootstrapPath = "/var/runtime/bootstrap.py"
+	// RuntimeDir is where a root disk has the files of its runtime.
+	RuntimeDir = "/var/runtime"
 )
 
 // root returns the root disk for a runtime and packages.
@@ -59,28 +61,37 @@ func (s *Store) rootPlan(ctx context.Context, settings thaw.Settings, progress P
 	switch settings.Root() {
 	case thaw.RuntimeProvided:
 		return rootPlan{key(parts...), func(_ context.Context, dir string) error { return writeBase(dir) }}, nil
-	case thaw.RuntimePython:
-		t, err := s.pythonTree(ctx, settings.Packages, progress)
-		parts = append(parts, t.sum, strings.Join(trimmed(), " "), string(s.bootstrap))
-		fill := func(ctx context.Context, dir string) error { return s.fillPython(ctx, t, dir) }
+	case thaw.RuntimePython, thaw.RuntimeNode:
+		t, err := s.rootTree(ctx, settings, progress)
+		parts = append(parts, t.sum, strings.Join(trimmed(), " "))
+		parts = append(parts, runtimeText(s.runtimes[settings.Root()])...)
+		fill := func(ctx context.Context, dir string) error { return s.fillTree(ctx, t, settings.Root(), dir) }
 		return rootPlan{key(parts...), fill}, err
 	}
 	return rootPlan{}, thaw.Errorf(thaw.CodeInvalid, "no root disk is known for runtime %q", settings.Runtime)
 }
 
-func (s *Store) pythonTree(ctx context.Context, packages []string, progress Progress) (tree, error) {
-	if len(s.bootstrap) == 0 {
-		return tree{}, thaw.Errorf(thaw.CodeUnavailable, "this build holds no bootstrap for python3")
+// runtimeText stands for the files of a runtime in keys.
+func runtimeText(files map[string][]byte) (parts []string) {
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		parts = append(parts, name, string(files[name]))
 	}
-	p, err := planPython(packages)
+	return parts
+}
+
+func (s *Store) rootTree(ctx context.Context, settings thaw.Settings, progress Progress) (tree, error) {
+	if len(s.runtimes[settings.Root()]) == 0 {
+		return tree{}, thaw.Errorf(thaw.CodeUnavailable, "this build holds no bootstrap for %s", settings.Root())
+	}
+	p, err := planTree(settings.Root(), settings.Packages)
 	if err != nil {
 		return tree{}, err
 	}
-	return s.python(ctx, p, progress)
+	return s.debianTree(ctx, p, progress)
 }
 
-// fillPython unpacks a Debian tree and makes it a guest's root.
-func (s *Store) fillPython(ctx context.Context, t tree, dir string) error {
+// fillTree unpacks a Debian tree and makes it a guest's root.
+func (s *Store) fillTree(ctx context.Context, t tree, r thaw.Runtime, dir string) error {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return err
 	}
@@ -94,7 +105,12 @@ func (s *Store) fillPython(ctx context.Context, t tree, dir string) error {
 	if err := writeBase(dir); err != nil {
 		return err
 	}
-	return writeInside(dir, BootstrapPath, s.bootstrap, 0o644)
+	for name, content := range s.runtimes[r] {
+		if err := writeInside(dir, filepath.Join(RuntimeDir, name), content, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // trimmed are the paths that no function needs: package management, its

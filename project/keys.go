@@ -25,11 +25,11 @@ func Keys() []Key {
 	return []Key{
 		{"name", "string", "", "the function's name, unless `thaw deploy NAME` gives another", readName},
 		{"runtime", "string", "python3", "what executes it: " + runtimes(), readRuntime},
-		{"handler", "string", "app.handler for python3", "what python3 calls, as `module.function`", readHandler},
+		{"handler", "string", "app.handler for python3, index.handler for node", "what python3 and node call, as `module.function`", readHandler},
 		{"memory", "size", "256MiB", "memory of each VM, 128MiB to 4GiB, a whole number of MiB", readMemory},
 		{"timeout", "duration", "30s", "the most an invocation may take, 100ms to 15m", readTimeout},
 		{"env", "map of strings", "", "environment variables; values are taken as they are written", readEnv},
-		{"packages", "list of strings", "", "Debian packages that python3 imports, such as `python3-numpy`", readPackages},
+		{"packages", "list of strings", "", "Debian packages that python3 and node need, such as `python3-numpy`", readPackages},
 		{"policy", "string", "auto", "how its VMs get their memory when an invocation does not say: " + policies(), readPolicy},
 	}
 }

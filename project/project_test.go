@@ -82,7 +82,7 @@ func TestMistakes(t *testing.T) {
 		"env: {AWS_LAMBDA_X: 1}":                `f:1:6: environment variable AWS_LAMBDA_X is reserved for the runtime: choose another name`,
 		"packages: python3-numpy":               `f:1:11: packages: a string where a list is due: write each value on a line of its own after -`,
 		"packages: [a1, 2]":                     `f:1:16: packages[2]: a number where a string is due: write "2"`,
-		"packages: [a1]\nruntime: provided":     `f:1:11: packages are for python3: the root disk of provided is not made of Debian packages`,
+		"packages: [a1]\nruntime: provided":     `f:1:11: packages are for python3 and node: the root disk of provided is not made of Debian packages`,
 		"memory: 1GiB\ntimeout: 1h\nname: good": `f:2:10: timeout 1h0m0s is out of range: choose 100ms to 15m0s`,
 		"policy: fastest":                       `f:1:9: unknown policy "fastest": choose one of auto, …`,
 		"- name: a":                             `f:1:1: a list where keys with values are due: write KEY: VALUE`,

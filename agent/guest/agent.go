@@ -47,15 +47,15 @@ type Config struct {
 	Broken error
 	// APIAddr is the TCP address of the Runtime API, 127.0.0.1:9001.
 	APIAddr string
-	// APISocket is the unix socket of the same, @thaw-runtime; a leading @ is an
-	// abstract address (unix(7)).
+	// APISocket is the unix socket of the same, /run/thaw-runtime; a leading @ is an
+	// abstract address (unix(7)), which Node.js cannot reach.
 	APISocket string
 	// TaskRoot holds the function's code, /var/task.
 	TaskRoot string
-	// RuntimeDir holds bootstrap.py, /var/runtime.
+	// RuntimeDir holds bootstrap.py or bootstrap.js, /var/runtime.
 	RuntimeDir string
-	// Python is the interpreter, /usr/bin/python3.
-	Python string
+	// Python and Node are the interpreters, /usr/bin/python3 and /usr/bin/node.
+	Python, Node string
 	// Credential is whom the function runs as; nil is the agent's own user.
 	Credential *syscall.Credential
 	// PID1 says that this process is PID 1 of its own machine: it reaps every
@@ -70,10 +70,11 @@ func (c Config) withDefaults() Config {
 		}
 	}
 	set(&c.APIAddr, "127.0.0.1:9001")
-	set(&c.APISocket, "@thaw-runtime")
+	set(&c.APISocket, "/run/thaw-runtime")
 	set(&c.TaskRoot, "/var/task")
 	set(&c.RuntimeDir, "/var/runtime")
 	set(&c.Python, "/usr/bin/python3")
+	set(&c.Node, "/usr/bin/node")
 	return c
 }
 

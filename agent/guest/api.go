@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -54,11 +55,23 @@ func newAPI(cfg Config, fn *function) (*api, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen for the runtime: %w", err)
 	}
-	unix, err := lc.Listen(context.Background(), "unix", cfg.APISocket)
+	unix, err := listenUnix(lc, cfg.APISocket)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("listen for the runtime: %w", err), tcp.Close())
 	}
 	return &api{fn: fn, tcp: tcp, unix: unix, arn: functionARN(fn.init), closed: make(chan struct{}), conns: make(map[net.Conn]struct{})}, nil
+}
+
+// listenUnix listens where every user of the guest may connect.
+func listenUnix(lc net.ListenConfig, address string) (net.Listener, error) {
+	l, err := lc.Listen(context.Background(), "unix", address)
+	if err != nil || strings.HasPrefix(address, "@") {
+		return l, err
+	}
+	if err := os.Chmod(address, 0o666); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
 }
 
 // serve answers until close.

@@ -2,7 +2,6 @@ package guest_test
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"io"
 	"net"
@@ -168,12 +167,16 @@ func startGuest(t *testing.T, files map[string]string) *testGuest {
 		g.write(filepath.Join("task", name), text, 0o644)
 	}
 	g.write("task/.keep", "", 0o644)
-	g.write("runtime/bootstrap.py", string(runtime.Python()), 0o644)
+	for _, files := range runtime.Files() {
+		for name, content := range files {
+			g.write(filepath.Join("runtime", name), string(content), 0o644)
+		}
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	g.cancel = cancel
 	a := guest.New(guest.Config{
-		Port: g.port, System: g.machine, APIAddr: "127.0.0.1:0", APISocket: "@" + rand.Text(),
-		TaskRoot: filepath.Join(g.dir, "task"), RuntimeDir: filepath.Join(g.dir, "runtime"), Python: python(t),
+		Port: g.port, System: g.machine, APIAddr: "127.0.0.1:0", APISocket: filepath.Join(g.dir, "socket"),
+		TaskRoot: filepath.Join(g.dir, "task"), RuntimeDir: filepath.Join(g.dir, "runtime"), Python: python(t), Node: node(t),
 	})
 	go func() { g.done <- a.Serve(ctx) }()
 	t.Cleanup(g.stop)
@@ -210,6 +213,13 @@ func python(t *testing.T) string {
 	if err != nil {
 		t.Skip("python3 is not installed: apt-get install python3")
 	}
+	return path
+}
+
+// node returns where Node.js is, "" when it is not installed: needNode skips then.
+func node(t *testing.T) string {
+	t.Helper()
+	path, _ := exec.LookPath("node")
 	return path
 }
 

@@ -24,8 +24,7 @@ func newConformanceCommand(a *app) *cobra.Command {
 		Long: `Check that restored clones are correct, hazard by hazard.
 
 Functions that look around are deployed under the reserved names
-` + conformance.FunctionName(thaw.RuntimePython) + ` and ` + conformance.FunctionName(thaw.RuntimeProvided) + `, clones of
-them are restored by each policy, several at the same time, and all are removed
+` + conformance.FunctionName("RUNTIME") + `, for each runtime, clones of them are restored by each policy, several at the same time, and all are removed
 afterwards. Each test is for one hazard of restoring a snapshot many times: a clock
 that stands still, random numbers that repeat, somebody else's identity, writes or
 secrets. docs/conformance.md says why each matters. The exit code is 1 when a test

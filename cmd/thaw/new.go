@@ -34,7 +34,7 @@ func newNewCommand(a *app) *cobra.Command {
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE:              func(_ *cobra.Command, args []string) error { return a.new(args[0], thaw.Runtime(runtime)) },
 	}
-	cmd.Flags().StringVar(&runtime, "runtime", string(thaw.RuntimePython), "`runtime`: python3 or provided")
+	cmd.Flags().StringVar(&runtime, "runtime", string(thaw.RuntimePython), "`runtime`: "+strings.Join(runtimeNames(), ", "))
 	completeWords(cmd, "runtime", runtimeNames()...)
 	return cmd
 }
@@ -44,7 +44,7 @@ func (a *app) new(name string, runtime thaw.Runtime) error {
 		return err
 	}
 	if !slices.Contains(thaw.Runtimes(), runtime) {
-		return thaw.Errorf(thaw.CodeInvalid, "unknown runtime %q: choose %s", runtime, strings.Join(runtimeNames(), " or "))
+		return thaw.Errorf(thaw.CodeInvalid, "unknown runtime %q: choose %s", runtime, strings.Join(runtimeNames(), ", "))
 	}
 	files, err := writeTemplate(name, runtime)
 	if err != nil {

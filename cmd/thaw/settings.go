@@ -29,11 +29,11 @@ type deployFlags struct {
 func (f *deployFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&f.runtime, "runtime", string(thaw.RuntimePython), "`runtime`: "+strings.Join(runtimeNames(), " or "))
-	flags.StringVar(&f.handler, "handler", "", "what python3 calls, as `module.function` (default app.handler)")
+	flags.StringVar(&f.handler, "handler", "", "what python3 or node calls, as `module.function` (default app.handler or index.handler)")
 	flags.Var(&f.memory, "memory", "memory of each VM")
 	flags.DurationVar(&f.timeout, "timeout", thaw.DefaultTimeout, "most an invocation may take")
 	flags.StringArrayVar(&f.env, "env", nil, "environment variable as `NAME=VALUE`, in addition to those of thaw.yaml, may be repeated")
-	flags.StringSliceVar(&f.packages, "package", nil, "Debian `package` that the code imports, instead of those of thaw.yaml, may be repeated")
+	flags.StringSliceVar(&f.packages, "package", nil, "Debian `package` that the code needs, instead of those of thaw.yaml, may be repeated")
 	flags.StringVar(&f.policy, "policy", string(thaw.DefaultPolicy), "how VMs get their memory when an invocation does not say: `policy`, as in thaw invoke")
 	completeWords(cmd, "runtime", runtimeNames()...)
 	completeWords(cmd, "policy", policyNames()...)

@@ -1,6 +1,6 @@
 // Package probe is the inside of the conformance suite: functions that say what a
-// clone sees, in Python and, for the runtime provided, in Go. [Report] is what
-// both reply.
+// clone sees, in Python, in JavaScript and, for the runtime provided, in Go. [Report] is what
+// all reply.
 package probe
 
 import (
@@ -8,11 +8,14 @@ import (
 	"io/fs"
 )
 
-//go:embed python/app.py
+//go:embed python/app.py node/index.js
 var files embed.FS
 
 // Python returns the folder of the Python function, whose handler is app.handler.
 func Python() (fs.FS, error) { return fs.Sub(files, "python") }
+
+// Node returns the folder of the JavaScript function, whose handler is index.handler.
+func Node() (fs.FS, error) { return fs.Sub(files, "node") }
 
 // The environment variable whose value is a secret of its version.
 const SecretEnv = "CONFORMANCE_SECRET"

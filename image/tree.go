@@ -10,38 +10,54 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+
+	"thaw"
 )
 
-// pythonPlan says what the Debian tree of the python3 root disk is made of.
-type pythonPlan struct {
+// treePlan says what the Debian tree of a root disk is made of.
+type treePlan struct {
+	// runtime is what the tree holds the interpreter of.
+	runtime  thaw.Runtime
 	codename string
 	// added are the packages that a function asks for, in order.
 	added []string
 }
 
-func planPython(added []string) (pythonPlan, error) {
+func planTree(r thaw.Runtime, added []string) (treePlan, error) {
 	b, err := os.ReadFile("/etc/os-release")
 	if err != nil {
-		return pythonPlan{}, fmt.Errorf("find out the Debian release: %w", err)
+		return treePlan{}, fmt.Errorf("find out the Debian release: %w", err)
 	}
 	codename, err := release(string(b))
-	return pythonPlan{codename, added}, err
+	return treePlan{r, codename, added}, err
+}
+
+// kind is that of the tree's name in the store.
+func (p treePlan) kind() string {
+	if p.runtime == thaw.RuntimeNode {
+		return kindNode
+	}
+	return kindPython
 }
 
 // key leaves no doubt where the packages end: no package has a name like a path.
-func (p pythonPlan) key() string {
+func (p treePlan) key() string {
 	args := append(p.packages(), p.excludes()...)
-	return key(append(args, formatVersion, kindPython, p.codename, p.compileHook())...)
+	return key(append(args, formatVersion, p.kind(), p.codename, p.compileHook())...)
 }
 
-// packages are Python with its whole standard library, the data that parts of
-// that library look for: time zones and certificates, and what was added.
-func (p pythonPlan) packages() []string {
-	return append([]string{"python3", "tzdata", "ca-certificates"}, p.added...)
+// packages are the interpreter with its whole standard library, the data that parts
+// of that library look for: time zones and certificates, and what was added.
+func (p treePlan) packages() []string {
+	interpreter := "python3"
+	if p.runtime == thaw.RuntimeNode {
+		interpreter = "nodejs"
+	}
+	return append([]string{interpreter, "tzdata", "ca-certificates"}, p.added...)
 }
 
 // excludes are not even unpacked.
-func (pythonPlan) excludes() []string {
+func (treePlan) excludes() []string {
 	return []string{
 		"/usr/share/doc/*", "/usr/share/man/*", "/usr/share/info/*", "/usr/share/locale/*", "/usr/share/lintian/*",
 		"/usr/share/zoneinfo/right/*", "/usr/share/zoneinfo/posix/*",
@@ -56,8 +72,11 @@ const compileHook = `chroot "$1" sh -c 'exec python3 -m compileall -q -f --inval
 
 // compileHook is [compileHook] for the packages of p. Those that are added may
 // hold files that are not for this version of Python, by which compileall ends
-// with 1 after it has compiled the rest.
-func (p pythonPlan) compileHook() string {
+// with 1 after it has compiled the rest. Node.js compiles what it loads.
+func (p treePlan) compileHook() string {
+	if p.runtime != thaw.RuntimePython {
+		return ""
+	}
 	if len(p.added) == 0 {
 		return compileHook
 	}
@@ -81,14 +100,14 @@ type tree struct {
 	path, sum string
 }
 
-// python returns the Debian tree for the python3 root disk.
-func (s *Store) python(ctx context.Context, p pythonPlan, progress Progress) (tree, error) {
+// debianTree returns the Debian tree that p plans.
+func (s *Store) debianTree(ctx context.Context, p treePlan, progress Progress) (tree, error) {
 	s.noteTree(p.key())
-	dir, err := s.build(ctx, filepath.Base(s.path(kindPython, p.key())), progress, func(ctx context.Context, tmp string) (string, error) {
+	dir, err := s.build(ctx, filepath.Base(s.path(p.kind(), p.key())), progress, func(ctx context.Context, tmp string) (string, error) {
 		if err := errors.Join(needRoot(), needTools("mmdebstrap", "apt-get", "apt-config", "unshare", "tar")); err != nil {
 			return "", err
 		}
-		return s.buildPython(ctx, p, tmp, progress)
+		return s.buildTree(ctx, p, tmp, progress)
 	})
 	if err != nil {
 		return tree{}, err
@@ -100,7 +119,7 @@ func (s *Store) python(ctx context.Context, p pythonPlan, progress Progress) (tr
 	return tree{filepath.Join(dir, treeName), string(sum)}, nil
 }
 
-func (s *Store) buildPython(ctx context.Context, p pythonPlan, tmp string, progress Progress) (string, error) {
+func (s *Store) buildTree(ctx context.Context, p treePlan, tmp string, progress Progress) (string, error) {
 	root, out := filepath.Join(tmp, "debian"), filepath.Join(tmp, "out")
 	if err := errors.Join(os.MkdirAll(s.archives(), 0o755), os.Mkdir(out, 0o755)); err != nil {
 		return "", err
@@ -112,7 +131,7 @@ func (s *Store) buildPython(ctx context.Context, p pythonPlan, tmp string, progr
 	if err := s.debian(ctx, p, tmp, root, progress); err != nil {
 		return "", err
 	}
-	progress.say("python3: packing the tree")
+	progress.say("%s: packing the tree", p.runtime)
 	if err := packTree(ctx, root, filepath.Join(out, treeName)); err != nil {
 		return "", err
 	}
@@ -121,16 +140,16 @@ func (s *Store) buildPython(ctx context.Context, p pythonPlan, tmp string, progr
 
 // debian runs mmdebstrap. It makes a folder and not a tar file, because it
 // removes the latter with all it has downloaded when it fails.
-func (s *Store) debian(ctx context.Context, p pythonPlan, tmp, root string, progress Progress) error {
+func (s *Store) debian(ctx context.Context, p treePlan, tmp, root string, progress Progress) error {
 	args, err := p.args(ctx, tmp, root)
 	if err != nil {
 		return err
 	}
-	progress.say("python3: making a Debian %s tree with %s", p.codename, strings.Join(p.packages(), ", "))
+	progress.say("%s: making a Debian %s tree with %s", p.runtime, p.codename, strings.Join(p.packages(), ", "))
 	missing := unknownPackages{codename: p.codename}
 	var step atomic.Value
 	step.Store("starting mmdebstrap")
-	stop := heartbeat(ctx, func() { progress.say("python3: %v, %s of packages", step.Load(), downloaded(root)) })
+	stop := heartbeat(ctx, func() { progress.say("%s: %v, %s of packages", p.runtime, step.Load(), downloaded(root)) })
 	defer stop()
 	c := command{
 		name: "unshare", args: append(isolate(), args...), abrupt: true,
@@ -139,7 +158,7 @@ func (s *Store) debian(ctx context.Context, p pythonPlan, tmp, root string, prog
 			missing.line(line)
 			if text, ok := strings.CutPrefix(line, "I: "); ok && interesting(text) {
 				step.Store(strings.TrimSuffix(text, "..."))
-				progress.say("python3: %s", text)
+				progress.say("%s: %s", p.runtime, text)
 			}
 		},
 	}
@@ -196,7 +215,7 @@ func writeSum(file, sumFile string) (err error) {
 	return os.WriteFile(sumFile, fmt.Appendf(nil, "%x", h.Sum(nil)), 0o644)
 }
 
-func (p pythonPlan) args(ctx context.Context, tmp, out string) ([]string, error) {
+func (p treePlan) args(ctx context.Context, tmp, out string) ([]string, error) {
 	sources, err := writeSources(tmp, "/etc/apt", p.codename)
 	if err != nil {
 		return nil, err
@@ -207,7 +226,10 @@ func (p pythonPlan) args(ctx context.Context, tmp, out string) ([]string, error)
 	}
 	args := []string{
 		"--mode=root", "--variant=essential", "--format=directory", "--include=" + strings.Join(p.packages(), ","),
-		"--skip=essential/unlink,cleanup/apt/cache", "--setup-hook=" + seedHook, "--customize-hook=" + p.compileHook(),
+		"--skip=essential/unlink,cleanup/apt/cache", "--setup-hook=" + seedHook,
+	}
+	if hook := p.compileHook(); hook != "" {
+		args = append(args, "--customize-hook="+hook)
 	}
 	if len(p.added) > 0 {
 		args = append(args, "--setup-hook="+knownHook)
