@@ -63,6 +63,16 @@ type VersionInfo struct {
 	DiskBytes int64 `json:"disk_bytes"`
 }
 
+// FunctionQuery says which functions are wanted, by name.
+type FunctionQuery struct {
+	// Prefix is what their names begin with.
+	Prefix string
+	// After is the name that those wanted come after.
+	After string
+	// Limit bounds how many are returned; 0 is all.
+	Limit int
+}
+
 // SnapshotState is how a version stands with its snapshot.
 type SnapshotState string
 

@@ -14,6 +14,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -74,11 +75,41 @@ func (c *Client) Addr() string { return c.base }
 // Close closes idle connections. A client may be used after it.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
+// functionsAtOnce bounds one reply, however many functions there are.
+const functionsAtOnce = 1000
+
 // Functions returns the version of each function that serves, by name.
 func (c *Client) Functions(ctx context.Context) ([]thaw.Version, error) {
-	var list api.Functions
-	err := c.get(ctx, api.PathFunctions, &list)
-	return list.Functions, err
+	all, _, err := c.List(ctx, thaw.FunctionQuery{})
+	return all, err
+}
+
+// List returns of those what q asks for, and whether there are more.
+func (c *Client) List(ctx context.Context, q thaw.FunctionQuery) (all []thaw.Version, more bool, err error) {
+	all = []thaw.Version{}
+	for {
+		page := q
+		if page.Limit = functionsAtOnce; q.Limit > 0 {
+			page.Limit = min(functionsAtOnce, q.Limit-len(all))
+		}
+		list, err := c.page(ctx, page)
+		all = append(all, list.Functions...)
+		if err != nil || !list.More || len(list.Functions) == 0 || len(all) == q.Limit {
+			return all, list.More, err
+		}
+		q.After = all[len(all)-1].Function
+	}
+}
+
+func (c *Client) page(ctx context.Context, q thaw.FunctionQuery) (list api.Functions, err error) {
+	values := url.Values{"limit": {strconv.Itoa(q.Limit)}}
+	for name, value := range map[string]string{"prefix": q.Prefix, "after": q.After} {
+		if value != "" {
+			values.Set(name, value)
+		}
+	}
+	err = c.get(ctx, api.PathFunctions+"?"+values.Encode(), &list)
+	return list, err
 }
 
 // Describe returns everything about a version of a function. Its name, as that of

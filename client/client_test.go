@@ -2,12 +2,14 @@ package client
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -100,6 +102,31 @@ func TestStrangeReplies(t *testing.T) {
 				t.Errorf("%.500v", err)
 			}
 		})
+	}
+}
+
+// TestListInPages: however many there are, no reply is large.
+func TestListInPages(t *testing.T) {
+	const total = 2*functionsAtOnce + 5
+	c := dial(t, func(w http.ResponseWriter, r *http.Request) {
+		q := r.URL.Query()
+		limit, _ := strconv.Atoi(q.Get("limit"))
+		after, _ := strconv.Atoi(strings.TrimPrefix(q.Get("after"), "f"))
+		if limit < 1 || limit > functionsAtOnce {
+			t.Errorf("limit %d", limit)
+		}
+		list := api.Functions{}
+		for n := after + 1; n <= total && len(list.Functions) < limit; n++ {
+			list.Functions = append(list.Functions, thaw.Version{Function: fmt.Sprintf("f%05d", n)})
+		}
+		list.More = after+limit < total
+		json.NewEncoder(w).Encode(list)
+	})
+	for limit, want := range map[int]int{0: total, 3: 3, functionsAtOnce: functionsAtOnce, functionsAtOnce + 1: functionsAtOnce + 1, total: total, total + 1: total} {
+		all, more, err := c.List(t.Context(), thaw.FunctionQuery{Limit: limit})
+		if err != nil || len(all) != want || more != (want < total) || all[want-1].Function != fmt.Sprintf("f%05d", want) {
+			t.Errorf("limit %d: %d functions, more %v, %v", limit, len(all), more, err)
+		}
 	}
 }
 

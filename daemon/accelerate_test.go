@@ -14,10 +14,7 @@ import (
 	"thaw/vmm/qemu"
 )
 
-func TestMain(m *testing.M) {
-	// Its goroutine for old files ends with the process only.
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("gopkg.in/natefinch/lumberjack%2ev2.(*Logger).millRun"))
-}
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestAccelerationIsRemembered(t *testing.T) {
 	for _, accel := range []qemu.Accelerator{qemu.KVM, qemu.TCG} {

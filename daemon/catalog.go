@@ -12,6 +12,14 @@ import (
 // Functions returns the version of each function that serves, by name.
 func (d *Daemon) Functions(context.Context) ([]thaw.Version, error) { return d.registry.List() }
 
+// Page returns of those what q asks for, and whether there are more.
+func (d *Daemon) Page(_ context.Context, q thaw.FunctionQuery) ([]thaw.Version, bool, error) {
+	return d.registry.Page(q)
+}
+
+// Find returns the version that name, NAME[:QUALIFIER], names.
+func (d *Daemon) Find(_ context.Context, name string) (thaw.Version, error) { return d.find(name) }
+
 // Describe returns everything about the version that name, NAME[:QUALIFIER],
 // names. Without a qualifier the instances and the invocations are those of every
 // version.

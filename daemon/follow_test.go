@@ -99,13 +99,13 @@ func TestFollowWhileWritten(t *testing.T) {
 		f.want(t, filler(0)) // from the file, or as it is written
 	}
 	for i, f := range followers {
-		for n := 1; n < logMegabytes<<20/(64<<10)+3; n++ {
+		for n := 1; n < logBytes/(64<<10)+3; n++ {
 			if line := <-f.lines; line.Text[:5] != fmt.Sprintf("%05d", n) {
 				t.Fatalf("follower %d: line %.20s, want %d", i, line.Text, n)
 			}
 		}
 	}
-	if n := <-written; n != logMegabytes<<20/(64<<10)+3 {
+	if n := <-written; n != logBytes/(64<<10)+3 {
 		t.Fatal(n)
 	}
 }

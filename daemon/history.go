@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"container/list"
 	"slices"
 	"sync"
 	"time"
@@ -8,20 +9,30 @@ import (
 	"thaw"
 )
 
-// historyPerFunction is how many invocations of a function are remembered.
-const historyPerFunction = 100
+// historyPerFunction is how many invocations of a function are remembered, and
+// historyOfAll those of all: some 20 MB.
+const (
+	historyPerFunction = 100
+	historyOfAll       = 10_000
+)
 
-// history remembers the last invocations of each function, in memory. Its
-// methods may be called concurrently.
+// history remembers the last invocations of each function, in memory; of functions
+// that were not invoked for long fewer, if there are many. Its methods may be called
+// concurrently.
 type history struct {
 	mu         sync.Mutex
-	byFunction map[string][]thaw.Invocation // oldest first
+	byFunction map[string][]thaw.Invocation // oldest first, never empty
 	byID       map[string]thaw.Invocation
 	pending    map[string]chan struct{} // by ID: closed when the record is complete
+	recent     *list.List               // the functions, that invoked last first
+	places     map[string]*list.Element // in recent
 }
 
 func newHistory() *history {
-	return &history{byFunction: map[string][]thaw.Invocation{}, byID: map[string]thaw.Invocation{}, pending: map[string]chan struct{}{}}
+	return &history{
+		byFunction: map[string][]thaw.Invocation{}, byID: map[string]thaw.Invocation{}, pending: map[string]chan struct{}{},
+		recent: list.New(), places: map[string]*list.Element{},
+	}
 }
 
 func (h *history) add(i thaw.Invocation) {
@@ -62,13 +73,38 @@ func (h *history) put(i thaw.Invocation) {
 	if _, again := h.byID[i.ID]; again {
 		list = slices.DeleteFunc(list, func(old thaw.Invocation) bool { return old.ID == i.ID })
 	}
-	list = append(list, i)
-	if len(list) > historyPerFunction {
-		delete(h.byID, list[0].ID)
-		list = slices.Delete(list, 0, 1)
-	}
-	h.byFunction[i.Function] = list
+	h.byFunction[i.Function] = append(list, i)
 	h.byID[i.ID] = i
+	if place, known := h.places[i.Function]; known {
+		h.recent.MoveToFront(place)
+	} else {
+		h.places[i.Function] = h.recent.PushFront(i.Function)
+	}
+	if len(list) >= historyPerFunction {
+		h.forgetOldest(i.Function)
+	}
+	if len(h.byID) > historyOfAll {
+		h.forgetOldest(h.recent.Back().Value.(string)) // a string, as above
+	}
+}
+
+// forgetOldest forgets the oldest record of function. The caller holds mu.
+func (h *history) forgetOldest(function string) {
+	list := h.byFunction[function]
+	delete(h.byID, list[0].ID)
+	h.byFunction[function] = slices.Delete(list, 0, 1)
+	if len(list) == 1 {
+		h.drop(function)
+	}
+}
+
+// drop forgets function, whose records are forgotten. The caller holds mu.
+func (h *history) drop(function string) {
+	if place, known := h.places[function]; known {
+		h.recent.Remove(place)
+	}
+	delete(h.places, function)
+	delete(h.byFunction, function)
 }
 
 // of returns the invocations of function, newest first.
@@ -98,7 +134,7 @@ func (h *history) get(id string) (thaw.Invocation, error) {
 	defer h.mu.Unlock()
 	i, ok := h.byID[id]
 	if !ok {
-		return i, thaw.Errorf(thaw.CodeNotFound, "no invocation %q is remembered: the last %d of each function are, until the daemon restarts", id, historyPerFunction)
+		return i, thaw.Errorf(thaw.CodeNotFound, "no invocation %q is remembered: up to %d of each function are, until the daemon restarts", id, historyPerFunction)
 	}
 	return i, nil
 }
@@ -109,5 +145,5 @@ func (h *history) forget(function string) {
 	for _, i := range h.byFunction[function] {
 		delete(h.byID, i.ID)
 	}
-	delete(h.byFunction, function)
+	h.drop(function)
 }

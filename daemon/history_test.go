@@ -41,6 +41,25 @@ func TestHistoryIsBounded(t *testing.T) {
 	}
 }
 
+// TestHistoryOfManyFunctions: what all together occupy is bounded, and functions in
+// use keep what they have.
+func TestHistoryOfManyFunctions(t *testing.T) {
+	h := newHistory()
+	for n := range 2*historyOfAll + 7 {
+		h.add(invocation(fmt.Sprint("f", n), 0))
+		h.add(invocation("busy", n))
+	}
+	if len(h.byID) != historyOfAll || len(h.of("busy")) != historyPerFunction {
+		t.Errorf("%d records, %d of the function in use", len(h.byID), len(h.of("busy")))
+	}
+	if n := len(h.byFunction); n != h.recent.Len() || n != len(h.places) || n != historyOfAll-historyPerFunction+1 {
+		t.Errorf("%d functions, %d and %d places", n, h.recent.Len(), len(h.places))
+	}
+	if len(h.of("f0")) != 0 || len(h.of(fmt.Sprint("f", 2*historyOfAll))) != 1 {
+		t.Error("it is not the functions that were invoked last whose records are kept")
+	}
+}
+
 func TestHistoryForgets(t *testing.T) {
 	h := newHistory()
 	h.add(invocation("a", 0))

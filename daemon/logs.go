@@ -11,35 +11,31 @@ import (
 	"path/filepath"
 	"sync"
 
-	"gopkg.in/natefinch/lumberjack.v2"
-
 	"thaw"
 	"thaw/agent/wire"
 )
 
-// Bounds of what is kept of a function's log: 8 MiB, about the newest 4 of them
-// at least.
-const (
-	logMegabytes = 4
-	logBackups   = 1
-	// maxLogLine holds a line of control characters, six bytes each in JSON.
-	maxLogLine = 6*wire.MaxLine + 4096
-)
+// maxLogLine holds a line of control characters, six bytes each in JSON.
+const maxLogLine = 6*wire.MaxLine + 4096
+
+// logSuffix ends the names of logs.
+const logSuffix = ".jsonl"
 
 // logs keeps what functions write: one file each, JSON lines, rotated. Its
 // methods may be called concurrently.
 type logs struct {
 	dir string
 
-	mu    sync.Mutex
-	files map[string]*lumberjack.Logger
-	live  listeners
-	err   error // the first write that failed
+	mu     sync.Mutex
+	files  map[string]*logFile // at most openLogs
+	writes uint64
+	live   listeners
+	err    error // the first write that failed
 }
 
-func newLogs(dir string) *logs { return &logs{dir: dir, files: map[string]*lumberjack.Logger{}} }
+func newLogs(dir string) *logs { return &logs{dir: dir, files: map[string]*logFile{}} }
 
-func (l *logs) path(function string) string { return filepath.Join(l.dir, function+".jsonl") }
+func (l *logs) path(function string) string { return filepath.Join(l.dir, function+logSuffix) }
 
 // add appends a line to its function's log.
 func (l *logs) add(line thaw.LogLine) {
@@ -49,41 +45,28 @@ func (l *logs) add(line thaw.LogLine) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	f := l.files[line.Function]
-	if f == nil {
-		f = &lumberjack.Logger{Filename: l.path(line.Function), MaxSize: logMegabytes, MaxBackups: logBackups}
-		l.files[line.Function] = f
-		if torn(f.Filename) {
-			b = append([]byte{'\n'}, b...)
-		}
-	}
-	if _, err := f.Write(append(b, '\n')); err != nil && l.err == nil {
+	if err := l.write(line.Function, append(b, '\n')); err != nil && l.err == nil {
 		l.err = fmt.Errorf("write the log of function %s: %w", line.Function, err)
 	}
 	l.live.give(line)
 }
 
-// torn says that a kill left a line without an end at the end of a log.
-func torn(name string) bool {
-	f, err := os.Open(name)
+func (l *logs) write(function string, b []byte) error {
+	f, err := l.file(function, len(b))
 	if err != nil {
-		return false // a new log, or one that cannot be written either
+		return err
 	}
-	defer f.Close()
-	last := make([]byte, 1)
-	end, err := f.Seek(-1, io.SeekEnd)
-	if err != nil {
-		return false // empty
+	if err := f.append(b); err != nil { // perhaps half of it was written: openLog mends that
+		delete(l.files, function)
+		return errors.Join(err, f.Close())
 	}
-	_, err = f.ReadAt(last, end)
-	return err == nil && last[0] != '\n'
+	return nil
 }
 
 // all returns the logs of function, oldest first: what was rotated has the
-// time in its name, in the form lumberjack gives it.
+// time in its name.
 func (l *logs) all(function string) ([]string, error) {
-	const rotated = "-[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T*.jsonl"
-	backups, err := filepath.Glob(filepath.Join(l.dir, function+rotated))
+	backups, err := rotated(filepath.Join(l.dir, function))
 	return append(backups, l.path(function)), err
 }
 
@@ -198,5 +181,6 @@ func (l *logs) Close() error {
 	for _, f := range l.files {
 		errs = append(errs, f.Close())
 	}
+	clear(l.files)
 	return errors.Join(errs...)
 }

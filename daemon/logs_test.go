@@ -94,7 +94,7 @@ func filler(n int) string { return fmt.Sprintf("%05d ", n) + strings.Repeat("x",
 // times, and returns how many there are.
 func rotate(t *testing.T, l *logs, function string, times int) (written int) {
 	t.Helper()
-	for range logMegabytes << 20 / (64 << 10) * times {
+	for range logBytes / (64 << 10) * times {
 		l.add(logLine(function, filler(written)))
 		written++
 	}
@@ -149,12 +149,12 @@ func TestLogsAreBounded(t *testing.T) {
 				size += info.Size()
 			}
 		}
-		if size <= (logBackups+1)*logMegabytes<<20 {
+		if size <= (logBackups+1)*logBytes {
 			return
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	t.Errorf("log occupies %d MiB, want at most %d", size>>20, (logBackups+1)*logMegabytes)
+	t.Errorf("log occupies %d MiB, want at most %d", size>>20, (logBackups+1)*logBytes>>20)
 }
 
 // TestLogsOfAlikeNames: the log of a-1 looks like a backup of the log of a.
@@ -175,7 +175,7 @@ func TestLogsOfAlikeNames(t *testing.T) {
 	if got := texts(t, l, "a", 10); len(got) != 0 {
 		t.Errorf("removed log has %d lines", len(got))
 	}
-	if got := texts(t, l, "a-1", 1000); len(got) != logMegabytes<<20/(64<<10)+4 {
+	if got := texts(t, l, "a-1", 1000); len(got) != logBytes/(64<<10)+4 {
 		t.Errorf("remove of a leaves %d lines of a-1", len(got))
 	}
 	if d := cmp.Diff([]string{"a-1-2"}, texts(t, l, "a-1-2", 10)); d != "" {
@@ -274,6 +274,29 @@ func TestLogsLongestLines(t *testing.T) {
 				t.Errorf("%d of 3 lines can be read: a long one hides all that come after it", len(got))
 			}
 		})
+	}
+}
+
+// TestLogsOfManyFunctions: any number may write, and few files are open.
+func TestLogsOfManyFunctions(t *testing.T) {
+	l := newTestLogs(t)
+	const functions = 3 * openLogs
+	for round := range 3 {
+		for n := range functions {
+			l.add(logLine(fmt.Sprint("f", n), fmt.Sprint("round ", round)))
+		}
+		l.add(logLine("f0", "again")) // the one that is open must not be lost
+	}
+	if n := len(l.files); n > openLogs {
+		t.Errorf("%d logs are open, want at most %d", n, openLogs)
+	}
+	for n := 1; n < functions; n += 7 {
+		if d := cmp.Diff([]string{"round 0", "round 1", "round 2"}, texts(t, l, fmt.Sprint("f", n), 10)); d != "" {
+			t.Fatal(d)
+		}
+	}
+	if got := texts(t, l, "f0", 10); len(got) != 6 {
+		t.Errorf("f0 has %q", got)
 	}
 }
 

@@ -10,6 +10,10 @@ import (
 	"thaw/snapshot"
 )
 
+// verifyPause is how long checking snapshots rests after each, in times of what that
+// took: with thousands of them it goes on for long, beside invocations.
+const verifyPause = 3
+
 // verifySnapshots checks the snapshot of every version by checksum, one after the
 // other, what serves first, and takes the bad ones out of use. Those of versions that nothing points
 // at are made again when they are asked for.
@@ -19,21 +23,45 @@ func (d *Daemon) verifySnapshots() {
 		d.log.Error("snapshots could not be listed", "error", err)
 		return
 	}
+	began, bad := time.Now(), 0
 	for _, v := range versions {
+		start := time.Now()
+		if !d.verify(v) {
+			bad++
+		}
+		d.pause(verifyPause * time.Since(start))
 		if d.ctx.Err() != nil {
 			return
 		}
-		if v.Snapshot == "" {
-			continue
-		}
-		err := d.snapshots.Verify(d.ctx, v.Snapshot)
-		if err == nil || d.ctx.Err() != nil {
-			continue
-		}
-		d.giveUp(v, err)
-		if errors.Is(err, snapshot.ErrCorrupt) || errors.Is(err, snapshot.ErrStale) {
-			d.rebuildIfPointedAt(v)
-		}
+	}
+	d.log.Info("the snapshots are checked", "versions", len(versions), "bad", bad, "took", time.Since(began).Round(time.Millisecond))
+}
+
+// verify checks the snapshot of v, if it is still that of v and has one, and reports
+// whether nothing is wrong with it.
+func (d *Daemon) verify(v thaw.Version) bool {
+	if v.Snapshot == "" {
+		return true
+	}
+	err := d.snapshots.Verify(d.ctx, v.Snapshot)
+	if err == nil || d.ctx.Err() != nil {
+		return true
+	}
+	if now, e := d.still(v); e != nil || now.Snapshot != v.Snapshot {
+		return true // it was taken away meanwhile, with reason
+	}
+	d.giveUp(v, err)
+	if errors.Is(err, snapshot.ErrCorrupt) || errors.Is(err, snapshot.ErrStale) {
+		d.rebuildIfPointedAt(v)
+	}
+	return false
+}
+
+// pause waits, at most until the daemon ends.
+func (d *Daemon) pause(wait time.Duration) {
+	select {
+	case <-time.After(wait):
+	case <-d.ctx.Done():
 	}
 }
 

@@ -2,17 +2,26 @@ package gateway
 
 import (
 	"net/http"
+	"strconv"
 
 	"thaw"
 	"thaw/gateway/api"
 )
 
 func (h handlers) functions(w http.ResponseWriter, r *http.Request) error {
-	all, err := h.Catalog.Functions(r.Context())
+	query := r.URL.Query()
+	q := thaw.FunctionQuery{Prefix: query.Get("prefix"), After: query.Get("after")}
+	if value := query.Get("limit"); value != "" {
+		var err error
+		if q.Limit, err = strconv.Atoi(value); err != nil || q.Limit < 1 {
+			return thaw.Errorf(thaw.CodeInvalid, "limit %s is not valid: choose a number from 1", printable(value))
+		}
+	}
+	some, more, err := h.Finder.Page(r.Context(), q)
 	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, api.Functions{Functions: notNil(all)})
+	writeJSON(w, http.StatusOK, api.Functions{Functions: notNil(some), More: more})
 	return nil
 }
 

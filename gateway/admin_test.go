@@ -34,6 +34,10 @@ func TestAdmin(t *testing.T) {
 		contains     string
 	}{
 		{"GET", "/v1/functions", 200, `{"functions":[]}`},
+		{"GET", "/v1/functions?prefix=a&after=b&limit=7", 200, `"function":"{Prefix:a After:b Limit:7}"`},
+		{"GET", "/v1/functions?limit=7", 200, `"more":true`},
+		{"GET", "/v1/functions?limit=0", 400, `from 1`},
+		{"GET", "/v1/functions?limit=9223372036854775808", 400, `from 1`},
 		{"GET", "/v1/functions/hello", 200, `"instances":[],"invocations":[]`},
 		{"DELETE", "/v1/functions/hello", 204, ""},
 		{"GET", "/v1/functions/hello/logs", 200, `"limit 1000"`},

@@ -10,7 +10,7 @@
 // name:QUALIFIER, or here ?Qualifier=: a version, an alias or $LATEST; without one
 // the version that serves is meant. The rest is under /v1:
 //
-//	GET    /v1/functions                the version of each function that serves
+//	GET    /v1/functions                the version of each function that serves; ?prefix=P&after=NAME&limit=N
 //	GET    /v1/functions/{name}         everything about one
 //	PUT    /v1/functions/{name}         deploy; replies with a line per event
 //	DELETE /v1/functions/{name}         remove it and its schedules, or one version of it
@@ -95,6 +95,15 @@ type Catalog interface {
 	Memory(ctx context.Context, name string, policy thaw.Policy) (thaw.MemoryMap, error)
 }
 
+// Finder looks functions up without going through all that there are.
+type Finder interface {
+	// Find returns the version that NAME[:QUALIFIER] names.
+	Find(ctx context.Context, name string) (thaw.Version, error)
+	// Page returns the version that serves of each function q asks for, by name, and
+	// whether there are more.
+	Page(ctx context.Context, q thaw.FunctionQuery) (some []thaw.Version, more bool, err error)
+}
+
 // Versioner keeps the versions of functions and what points at them.
 type Versioner interface {
 	// Versions returns them newest first.
@@ -163,6 +172,7 @@ type Config struct {
 	Invoker   Invoker
 	Deployer  Deployer
 	Catalog   Catalog
+	Finder    Finder
 	Versions  Versioner
 	Snapshots SnapshotCatalog
 	Verifier  Verifier

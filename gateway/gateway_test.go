@@ -66,6 +66,18 @@ func (e fakeEngine) Deploy(ctx context.Context, name string, s thaw.Settings, co
 	return e.deploy(ctx, name, s, code, events)
 }
 
+func (e fakeEngine) Find(_ context.Context, name string) (thaw.Version, error) {
+	d, err := e.describe(name)
+	return d.Version, err
+}
+
+func (e fakeEngine) Page(_ context.Context, q thaw.FunctionQuery) ([]thaw.Version, bool, error) {
+	if q == (thaw.FunctionQuery{}) {
+		return nil, false, nil
+	}
+	return []thaw.Version{{Function: fmt.Sprintf("%+v", q)}}, q.Limit > 0, nil
+}
+
 func (e fakeEngine) Functions(context.Context) ([]thaw.Version, error) { return nil, nil }
 
 func (e fakeEngine) Describe(_ context.Context, name string) (thaw.Description, error) {
@@ -112,7 +124,7 @@ func start(t *testing.T, e fakeEngine) (url string, log *lockedBuffer) {
 	t.Helper()
 	log = &lockedBuffer{}
 	server := httptest.NewServer(New(Config{
-		Invoker: e, Deployer: e, Catalog: e, Versions: e, Snapshots: e, Verifier: e, Monitor: e,
+		Invoker: e, Deployer: e, Catalog: e, Finder: e, Versions: e, Snapshots: e, Verifier: e, Monitor: e,
 		Logger:   slog.New(slog.NewTextHandler(log, nil)),
 		Acceptor: e, Queue: e, Schedules: e,
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "metric 1\n") }),

@@ -57,7 +57,7 @@ func (h handlers) invoke(w http.ResponseWriter, r *http.Request) error {
 
 // dryRun checks a request without running anything.
 func (h handlers) dryRun(w http.ResponseWriter, r *http.Request, request thaw.InvokeRequest) error {
-	if _, err := h.Catalog.Describe(r.Context(), request.Function); err != nil {
+	if _, err := h.Finder.Find(r.Context(), request.Function); err != nil {
 		return err
 	}
 	w.Header().Set(api.HeaderServerTiming, api.FormatTiming(nil, milliseconds(time.Since(exchangeOf(r).began))))
@@ -84,7 +84,7 @@ func (h handlers) event(w http.ResponseWriter, r *http.Request, request thaw.Inv
 
 // accept puts an invocation of a function that exists into the queue.
 func (h handlers) accept(r *http.Request, a thaw.AsyncRequest) (thaw.QueueItem, error) {
-	if _, err := h.Catalog.Describe(r.Context(), a.Function); err != nil {
+	if _, err := h.Finder.Find(r.Context(), a.Function); err != nil {
 		return thaw.QueueItem{}, err
 	}
 	return h.Acceptor.Enqueue(r.Context(), a)

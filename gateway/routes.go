@@ -65,7 +65,7 @@ func (h handlers) routes() []route {
 			http.MethodPost: {h.invoke, []string{"Qualifier"}},
 		}},
 		{api.PathFunctions, map[string]endpoint{
-			http.MethodGet: {h.functions, nil},
+			http.MethodGet: {h.functions, []string{"after", "limit", "prefix"}},
 		}},
 		{function, map[string]endpoint{
 			http.MethodGet:    {h.describe, nil},

@@ -231,6 +231,26 @@ func TestFunctionsAreBounded(t *testing.T) {
 	}
 }
 
+// TestFunctionsInUseAreShown: of many functions those have series that are invoked,
+// not those whose names come first.
+func TestFunctionsInUseAreShown(t *testing.T) {
+	m, source := New("v1"), &inventory{}
+	for n := range 10 * MaxFunctions {
+		source.functions = append(source.functions, thaw.Version{Function: fmt.Sprintf("f%03d", n)})
+	}
+	source.functions = append(source.functions, thaw.Version{Function: "zebra"})
+	m.Watch(source)
+	scrape(t, m)
+	m.Observe(coldStart("zebra"))
+	got := scrape(t, m)
+	if n := len(got["gateway_service_count"].GetMetric()); n != 2 || value(got, "gateway_service_count", "function_name=zebra") != 0 {
+		t.Errorf("%d series, want that of zebra and that of all others", n)
+	}
+	if v := value(got, "gateway_function_invocation_total", "function_name=zebra"); v != 1 {
+		t.Errorf("%v invocations of zebra", v)
+	}
+}
+
 // TestSnapshotsAreLookedAtSeldom: scrapes in a row cost one look at the disk.
 func TestSnapshotsAreLookedAtSeldom(t *testing.T) {
 	m, source := filled()

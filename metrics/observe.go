@@ -107,6 +107,29 @@ func (f *functions) label(name string) string {
 	return name
 }
 
+// expect has the functions of a machine with few of them shown before they are
+// invoked. Of many only those that are invoked get series of their own.
+func (f *functions) expect(existing map[string]bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(existing) > MaxFunctions {
+		return
+	}
+	for name := range existing {
+		f.labels[name] = true
+	}
+}
+
+// shown is what the series of a function are called by now.
+func (f *functions) shown(name string) string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.labels[name] {
+		return name
+	}
+	return OtherFunction
+}
+
 // keep makes room: it forgets the functions that are not among existing and returns
 // them.
 func (f *functions) keep(existing map[string]bool) (gone []string) {

@@ -138,13 +138,14 @@ func (s *state) collectServices(to chan<- prometheus.Metric, all []thaw.Version,
 		existing[v.Function] = true
 	}
 	s.metrics.forget(s.metrics.functions.keep(existing))
+	s.metrics.functions.expect(existing)
 	count := map[string]float64{}
 	for _, v := range all {
-		count[s.metrics.functions.label(v.Function)] += 0
+		count[s.metrics.functions.shown(v.Function)] += 0
 	}
 	for _, in := range instances {
 		if existing[in.Function] {
-			count[s.metrics.functions.label(in.Function)]++
+			count[s.metrics.functions.shown(in.Function)]++
 		}
 	}
 	for function, n := range count {
@@ -166,7 +167,7 @@ func (s *state) collectSnapshots(to chan<- prometheus.Metric, serving []thaw.Ver
 		function := OtherFunction
 		count[snapshot.Status]++
 		if snapshot.Status == thaw.SnapshotServes {
-			function = s.metrics.functions.label(snapshot.Function)
+			function = s.metrics.functions.shown(snapshot.Function)
 			if serves[snapshot.Function] == snapshot.Version {
 				working[function] += float64(snapshot.WorkingSetPages * thaw.PageSize)
 			}

@@ -26,6 +26,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"go.etcd.io/bbolt"
 
@@ -175,44 +176,66 @@ func (db *DB) Versions(name string) ([]thaw.Version, error) {
 
 // List returns the version of each function that serves, by name.
 func (db *DB) List() ([]thaw.Version, error) {
-	all := []thaw.Version{}
-	err := db.eachFunction(func(f thaw.Function, versions *bbolt.Bucket) error {
-		v, err := getVersion(versions, f.Name, f.Serves)
-		all = append(all, v)
-		return err
-	})
+	all, _, err := db.Page(thaw.FunctionQuery{})
 	return all, err
+}
+
+// Page returns of those what q asks for, and whether there are more. It reads no
+// others.
+func (db *DB) Page(q thaw.FunctionQuery) (some []thaw.Version, more bool, err error) {
+	some = []thaw.Version{}
+	err = db.bolt.View(func(tx *bbolt.Tx) error {
+		c := tx.Bucket([]byte(bucketFunctions)).Cursor()
+		for name, raw := c.Seek([]byte(max(q.Prefix, q.After))); name != nil && strings.HasPrefix(string(name), q.Prefix); name, raw = c.Next() {
+			if q.After != "" && string(name) == q.After {
+				continue
+			}
+			if more = q.Limit > 0 && len(some) == q.Limit; more {
+				return nil
+			}
+			v, err := serving(tx, name, raw)
+			if err != nil {
+				return err
+			}
+			some = append(some, v)
+		}
+		return nil
+	})
+	return some, more, wrapList(err)
+}
+
+// serving returns the version of a stored function that serves.
+func serving(tx *bbolt.Tx, name, raw []byte) (thaw.Version, error) {
+	f, err := decodeFunction(string(name), raw)
+	if err != nil {
+		return thaw.Version{}, err
+	}
+	b, err := functionBucket(tx, f.Name)
+	if err != nil {
+		return thaw.Version{}, err
+	}
+	return getVersion(b, f.Name, f.Serves)
 }
 
 // All returns every version of every function, by name, oldest first.
 func (db *DB) All() ([]thaw.Version, error) {
 	all := []thaw.Version{}
-	err := db.eachFunction(func(f thaw.Function, versions *bbolt.Bucket) error {
-		some, err := versionsIn(versions, f.Name)
-		all = append(all, some...)
-		return err
-	})
-	return all, err
-}
-
-func (db *DB) eachFunction(do func(f thaw.Function, versions *bbolt.Bucket) error) error {
 	err := db.bolt.View(func(tx *bbolt.Tx) error {
-		return tx.Bucket([]byte(bucketFunctions)).ForEach(func(name, raw []byte) error {
-			f, err := decodeFunction(string(name), raw)
-			if err != nil {
-				return err
-			}
-			b, err := functionBucket(tx, f.Name)
-			if err != nil {
-				return err
-			}
-			return do(f, b)
+		versions := tx.Bucket([]byte(bucketVersions))
+		return versions.ForEachBucket(func(name []byte) error {
+			some, err := versionsIn(versions.Bucket(name), string(name))
+			all = append(all, some...)
+			return err
 		})
 	})
-	if err != nil {
-		return fmt.Errorf("list functions: %w", err)
+	return all, wrapList(err)
+}
+
+func wrapList(err error) error {
+	if err == nil {
+		return nil
 	}
-	return nil
+	return fmt.Errorf("list functions: %w", err)
 }
 
 // Delete removes a function with all its versions and aliases; its counter stays.

@@ -17,6 +17,9 @@ import (
 // completionTimeout bounds how long the shell waits for names.
 const completionTimeout = time.Second
 
+// completions is how many names it is given at most.
+const completions = 500
+
 // bytesFlag is a size in bytes, written as 256MiB or as a plain number.
 type bytesFlag int64
 

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -9,26 +11,37 @@ import (
 )
 
 func newListCommand(a *app) *cobra.Command {
-	return &cobra.Command{
-		Use:     "ls",
+	var q thaw.FunctionQuery
+	cmd := &cobra.Command{
+		Use:     "ls [PREFIX]",
 		Aliases: []string{"list"},
 		Short:   "List functions",
-		Long:    "List the version of each function that serves. START says how it starts when no VM\nis idle: from a snapshot, or by booting because it has none.",
+		Long:    "List the version of each function that serves. START says how it starts when no VM\nis idle: from a snapshot, or by booting because it has none. With PREFIX only those are\nlisted whose names begin with it.",
 		Example: `  thaw ls
+  thaw ls team-a- --limit 50
   thaw ls -o json`,
-		Args:              arguments(),
-		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE:              func(cmd *cobra.Command, _ []string) error { return a.list(cmd) },
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: a.completeNames,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if q.Limit < 0 {
+				return thaw.Errorf(thaw.CodeInvalid, "--limit cannot be negative")
+			}
+			q.Prefix = strings.Join(args, "")
+			return a.list(cmd, q)
+		},
 	}
+	cmd.Flags().IntVar(&q.Limit, "limit", 0, "most functions to list, 0 for all")
+	cmd.Flags().StringVar(&q.After, "after", "", "list those after this `NAME`")
+	return cmd
 }
 
-func (a *app) list(cmd *cobra.Command) error {
+func (a *app) list(cmd *cobra.Command, q thaw.FunctionQuery) error {
 	c, err := a.client()
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	all, err := c.Functions(cmd.Context())
+	all, more, err := c.List(cmd.Context(), q)
 	if err != nil {
 		return err
 	}
@@ -39,7 +52,11 @@ func (a *app) list(cmd *cobra.Command) error {
 	for _, v := range all {
 		rows = append(rows, []string{v.Function, strconv.Itoa(v.Number), string(v.Runtime), size(v.MemoryBytes), size(v.CodeBytes), startOf(v), ago(v.Created)})
 	}
-	return writeTable(a.stdout, []string{"FUNCTION", "VERSION", "RUNTIME", "MEMORY", "CODE", "START", "CREATED"}, rows)
+	if err := writeTable(a.stdout, []string{"FUNCTION", "VERSION", "RUNTIME", "MEMORY", "CODE", "START", "CREATED"}, rows); err != nil || !more {
+		return err
+	}
+	fmt.Fprintf(a.stderr, "there are more: go on with --after %s\n", all[len(all)-1].Function)
+	return nil
 }
 
 func startOf(v thaw.Version) string {

@@ -10,6 +10,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -108,6 +109,23 @@ func (e *memoryEngine) Functions(context.Context) ([]thaw.Version, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return slices.SortedFunc(maps.Values(e.functions), func(a, b thaw.Version) int { return cmp.Compare(a.Function, b.Function) }), nil
+}
+
+func (e *memoryEngine) Page(ctx context.Context, q thaw.FunctionQuery) (some []thaw.Version, more bool, err error) {
+	all, err := e.Functions(ctx)
+	some = slices.DeleteFunc(all, func(v thaw.Version) bool {
+		return !strings.HasPrefix(v.Function, q.Prefix) || v.Function <= q.After
+	})
+	if more = q.Limit > 0 && len(some) > q.Limit; more {
+		some = some[:q.Limit]
+	}
+	return some, more, err
+}
+
+func (e *memoryEngine) Find(_ context.Context, name string) (thaw.Version, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.get(name)
 }
 
 func (e *memoryEngine) Describe(_ context.Context, name string) (thaw.Description, error) {

@@ -172,7 +172,7 @@ func completeWords(cmd *cobra.Command, flag string, words ...string) {
 
 // completeNames offers the names of functions for the first argument, and the
 // shell's own files for the others if files says so.
-func (a *app) completeNames(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+func (a *app) completeNames(cmd *cobra.Command, args []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveDefault
 	}
@@ -183,7 +183,7 @@ func (a *app) completeNames(cmd *cobra.Command, args []string, _ string) ([]cobr
 	defer c.Close()
 	ctx, cancel := context.WithTimeout(cmd.Context(), completionTimeout)
 	defer cancel()
-	all, err := c.Functions(ctx)
+	all, _, err := c.List(ctx, thaw.FunctionQuery{Prefix: begun, Limit: completions})
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError
 	}

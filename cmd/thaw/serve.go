@@ -54,6 +54,7 @@ type engine struct {
 	invoker   gateway.Invoker
 	deployer  gateway.Deployer
 	catalog   gateway.Catalog
+	finder    gateway.Finder
 	versions  gateway.Versioner
 	snapshots gateway.SnapshotCatalog
 	verifier  gateway.Verifier
@@ -201,6 +202,7 @@ func newHandler(e engine, f serveFlags, scrape http.Handler, logger *slog.Logger
 		Invoker:   e.invoker,
 		Deployer:  e.deployer,
 		Catalog:   e.catalog,
+		Finder:    e.finder,
 		Versions:  e.versions,
 		Snapshots: e.snapshots,
 		Verifier:  e.verifier,

@@ -197,6 +197,8 @@ type OpenFaaSFunction struct {
 // Functions is the reply to a list of functions: the version of each that serves.
 type Functions struct {
 	Functions []thaw.Version `json:"functions"`
+	// More says that there are more after the last one.
+	More bool `json:"more,omitempty"`
 }
 
 // Versions is the reply to a list of a function's versions, newest first.
