@@ -72,6 +72,8 @@ type Settings struct {
 	// Policy is how its instances get their memory where an invocation names no
 	// policy, "" for [DefaultPolicy].
 	Policy Policy `json:"policy,omitempty"`
+	// Concurrency is how many invocations an instance serves at once; 0 is one.
+	Concurrency int `json:"concurrency,omitempty"`
 }
 
 // WithDefaults returns s with every unset field set, and its packages in order.

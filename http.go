@@ -1,6 +1,9 @@
 package thaw
 
-import "strings"
+import (
+	"io"
+	"strings"
+)
 
 // Protocol is how the platform speaks to a function's process. How that process is
 // started is another matter.
@@ -72,3 +75,37 @@ func reservedHTTP(name string) bool {
 	}
 	return false
 }
+
+// HTTPField is one line of a head: a header, or of a trailer.
+type HTTPField struct{ Name, Value string }
+
+// HTTPRequest is a request to a function that is an HTTP server.
+type HTTPRequest struct {
+	Method string
+	// Target is the path and the query, as in a request line: /a/b?c=d.
+	Target string
+	// Header has no field that says how the body is sent.
+	Header []HTTPField
+	// Body is the body, nil for none. Who reads it closes it, which ends a Read under
+	// way. Length is how long it is, in bytes, -1 when nobody knows.
+	Body   io.ReadCloser
+	Length int64
+}
+
+// MaxHTTPBody is the largest body of a request to an HTTP server, in bytes: a bound
+// for what one client can have a function take in. Replies have none but the
+// function's timeout.
+const MaxHTTPBody = 1 << 30
+
+// HTTPReply is the head of a reply of an HTTP server.
+type HTTPReply struct {
+	Status int
+	Header []HTTPField
+}
+
+// FunctionFailure is a function's own failure where a reply cannot carry it. Inside
+// an [*Error] its code is [CodeFunction].
+type FunctionFailure struct{ FunctionError }
+
+// Error returns the type and the message.
+func (e *FunctionFailure) Error() string { return e.Type + ": " + e.Message }

@@ -220,4 +220,7 @@ const (
 	ErrorTypeTimeout = "Sandbox.Timedout"
 	ErrorTypeExit    = "Runtime.ExitError"
 	ErrorTypeTooBig  = "Function.ResponseSizeTooLarge"
+	// ErrorTypeBadReply is of an HTTP server that closed the connection before the end
+	// of its reply, or did not speak HTTP.
+	ErrorTypeBadReply = "Runtime.BadReply"
 )

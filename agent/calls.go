@@ -81,16 +81,26 @@ type Result struct {
 	FunctionError string
 	// Payload is the reply or, in Lambda's shape, the error.
 	Payload []byte
-	// Finished says that the function's runtime has ended (timeout, exit) and
-	// that the guest must be thrown away.
+	// Finished says that the function's runtime is to be given no more (timeout,
+	// exit) and that the guest must be thrown away when nothing is under way.
 	Finished bool
 }
 
 // Sync opens the session. It is the first call on every Conn and returns once
 // the guest's agent listens, however long the guest takes to boot.
 func (c *Conn) Sync(ctx context.Context) error {
-	_, err := c.call(ctx, "", &wire.Sync{}, nil)
-	return err
+	f, err := c.call(ctx, "", &wire.Sync{}, nil)
+	if err != nil {
+		return err
+	}
+	var m wire.SyncAck
+	if err := f.Decode(&m); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.messages = max(1, m.Messages)
+	return nil
 }
 
 // Ping returns when the agent has answered.
@@ -172,6 +182,7 @@ func (c *Conn) Init(ctx context.Context, fn Function) error {
 	f, err := c.call(ctx, "", &wire.Init{
 		Function: fn.Name, Version: fn.Version, Runtime: s.Runtime, Handler: s.Handler, Command: s.Command(), Protocol: s.Protocol(), Env: s.Env,
 		MemoryMiB: int(s.MemoryBytes >> 20), TimeoutMS: s.Timeout.Milliseconds(), SnapStart: fn.SnapStart,
+		Concurrency: s.Concurrency,
 	}, nil)
 	if err != nil {
 		return err

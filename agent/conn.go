@@ -3,7 +3,7 @@
 // pair whose other end is the guest's virtio-serial port.
 //
 // The order of calls is Sync, Resume, then either Init and Quiesce (to make a
-// snapshot) or any number of Invokes. Nothing the guest sends is trusted: every
+// snapshot) or any number of Invokes or Exchanges, by what the function is. Nothing the guest sends is trusted: every
 // length is bounded and every answer is checked.
 package agent
 
@@ -12,8 +12,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -53,6 +55,10 @@ type Conn struct {
 	mu      sync.Mutex
 	waiters map[key]chan wire.Frame
 	err     error // set when gone is closed
+	// messages is the guest's wire.MessageVersion, known after Sync.
+	messages   uint64
+	streams    map[uint64]*exchange
+	lastStream uint64
 
 	gone chan struct{} // closed when the guest is of no further use
 	done chan struct{} // closed when the reader has ended
@@ -75,6 +81,7 @@ func NewConn(rw io.ReadWriteCloser, onLog func(Log)) *Conn {
 		session: rand.Uint64N(math.MaxUint64) + 1, // 0 is no session
 		write:   make(chan struct{}, 1),
 		waiters: make(map[key]chan wire.Frame),
+		streams: make(map[uint64]*exchange),
 		gone:    make(chan struct{}),
 		done:    make(chan struct{}),
 	}
@@ -98,13 +105,18 @@ func (c *Conn) Done() <-chan struct{} { return c.gone }
 // fail records the first reason why the guest is gone, and closes the stream.
 func (c *Conn) fail(err error) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	if c.err != nil {
+		c.mu.Unlock()
 		return
 	}
 	c.err = err
 	close(c.gone)
 	c.rw.Close() // the reason is worth more than the error of closing
+	streams := slices.Collect(maps.Values(c.streams))
+	c.mu.Unlock()
+	for _, x := range streams {
+		x.end(err, true)
+	}
 }
 
 func (c *Conn) reason() error {
@@ -133,6 +145,8 @@ func (c *Conn) dispatch(f wire.Frame) {
 	switch f.Type {
 	case wire.TypeLog:
 		c.log(f)
+	case wire.TypeHead, wire.TypeData, wire.TypeTrailer, wire.TypeWindow, wire.TypeReset:
+		c.stream(f)
 	case wire.TypeFatal:
 		var m wire.Fatal
 		if err := f.Decode(&m); err != nil {

@@ -50,6 +50,8 @@ type Config struct {
 	// APISocket is the unix socket of the same, /run/thaw-runtime; a leading @ is an
 	// abstract address (unix(7)), which Node.js cannot reach.
 	APISocket string
+	// ServerPort is the TCP port on 127.0.0.1 of functions that are HTTP servers, 8080.
+	ServerPort string
 	// TaskRoot holds the function's code, /var/task.
 	TaskRoot string
 	// RuntimeDir holds bootstrap.py or bootstrap.js, /var/runtime.
@@ -71,6 +73,7 @@ func (c Config) withDefaults() Config {
 	}
 	set(&c.APIAddr, "127.0.0.1:9001")
 	set(&c.APISocket, "/run/thaw-runtime")
+	set(&c.ServerPort, "8080")
 	set(&c.TaskRoot, "/var/task")
 	set(&c.RuntimeDir, "/var/runtime")
 	set(&c.Python, "/usr/bin/python3")
@@ -120,7 +123,10 @@ func (a *Agent) Serve(ctx context.Context) error {
 // sync makes session the only one.
 func (a *Agent) sync(session uint64) {
 	a.link.begin(session)
-	a.link.send(session, &wire.SyncAck{}, nil)
+	if a.fn != nil {
+		a.fn.speaker.forget()
+	}
+	a.link.send(session, &wire.SyncAck{Messages: wire.MessageVersion}, nil)
 	a.answered = time.Now()
 	if a.cfg.Broken != nil {
 		a.link.send(session, &wire.Fatal{Message: a.cfg.Broken.Error()}, nil)
@@ -140,6 +146,10 @@ func (a *Agent) handle(f wire.Frame, received time.Time) {
 		a.quiesce(f.Session)
 	case wire.TypeInvoke:
 		err = a.invoke(f)
+	case wire.TypeOpen:
+		err = a.open(f)
+	case wire.TypeData, wire.TypeWindow, wire.TypeReset:
+		err = a.continues(f)
 	case wire.TypePing:
 		var m wire.Ping
 		err = f.Decode(&m)
@@ -229,12 +239,49 @@ func (a *Agent) invoke(f wire.Frame) error {
 	if err := wire.CheckID(m.RequestID); err != nil {
 		return fmt.Errorf("invoke: request %w", err)
 	}
-	if refused := a.refusal(); refused != "" {
-		a.link.send(f.Session, &wire.Result{RequestID: m.RequestID, Refused: refused}, nil)
+	refused := a.refusal()
+	if refused == "" {
+		if api, ok := a.fn.speaker.(*api); ok {
+			api.invoke(m, f.Session, f.Raw)
+			return nil
+		}
+		refused = "the function is an HTTP server: it takes requests, not invocations"
+	}
+	a.link.send(f.Session, &wire.Result{RequestID: m.RequestID, Refused: refused}, nil)
+	return nil
+}
+
+// open begins a request to an HTTP server.
+func (a *Agent) open(f wire.Frame) error {
+	var m wire.Open
+	if err := f.Decode(&m); err != nil {
+		return err
+	}
+	if err := wire.CheckID(m.RequestID); err != nil {
+		return fmt.Errorf("open: request %w", err)
+	}
+	refused := a.refusal()
+	if refused == "" {
+		if web, ok := a.fn.speaker.(*web); ok {
+			web.open(m, f.Session, f.Raw)
+			return nil
+		}
+		refused = "the function is no HTTP server: it takes invocations, not requests"
+	}
+	a.link.send(f.Session, &wire.Reset{Stream: m.Stream, Refused: refused}, nil)
+	return nil
+}
+
+// continues takes in a frame of a stream. One that is over is none of its business.
+func (a *Agent) continues(f wire.Frame) error {
+	if a.fn == nil {
 		return nil
 	}
-	a.fn.invoke(&invocation{Invoke: m, session: f.Session, payload: f.Raw})
-	return nil
+	web, ok := a.fn.speaker.(*web)
+	if !ok {
+		return nil
+	}
+	return web.frame(f)
 }
 
 // refusal is why no function can run now, "" if one can.

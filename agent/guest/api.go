@@ -34,6 +34,7 @@ const maxDiscard = 64 << 20
 // our own: the kernel's TCP is code and pages that a restored guest then need
 // not touch.
 type api struct {
+	cfg    Config
 	fn     *function
 	tcp    net.Listener
 	unix   net.Listener
@@ -41,9 +42,13 @@ type api struct {
 	closed chan struct{}
 	done   sync.WaitGroup
 
-	mu     sync.Mutex
-	conns  map[net.Conn]struct{} // nil when closed
-	waiter chan struct{}         // closed when another request waits for work
+	work chan struct{} // says that something is pending; has room for one
+
+	mu          sync.Mutex
+	conns       map[net.Conn]struct{}  // nil when closed
+	waiters     []chan struct{}        // closed when too many others wait for work
+	invocations map[string]*invocation // under way, by request id
+	pending     []*invocation          // of those, what the runtime has not been handed, in order
 }
 
 // newAPI listens; serve answers.
@@ -59,7 +64,15 @@ func newAPI(cfg Config, fn *function) (*api, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("listen for the runtime: %w", err), tcp.Close())
 	}
-	return &api{fn: fn, tcp: tcp, unix: unix, arn: functionARN(fn.init), closed: make(chan struct{}), conns: make(map[net.Conn]struct{})}, nil
+	return &api{
+		cfg: cfg, fn: fn, tcp: tcp, unix: unix, arn: functionARN(fn.init), closed: make(chan struct{}),
+		work: make(chan struct{}, 1), conns: make(map[net.Conn]struct{}), invocations: make(map[string]*invocation),
+	}, nil
+}
+
+// environment is what Lambda reserves.
+func (a *api) environment() map[string]string {
+	return lambdaEnv(a.cfg, a.fn.init, a.tcp.Addr().String())
 }
 
 // listenUnix listens where every user of the guest may connect.
@@ -167,58 +180,6 @@ func (a *api) answer(c *http1.Conn, r *http1.Request) error {
 	return refuse(c, 404, "NotFound", "No such resource")
 }
 
-var errGivenUp = errors.New("nobody waits for this answer any more")
-
-// next blocks until there is work. For a runtime that does not know
-// restore/next this is where the snapshot is taken.
-func (a *api) next(c *http1.Conn) error {
-	if a.fn.working() {
-		return refuse(c, 403, "InvalidStateTransition", "The invocation before has not been answered")
-	}
-	a.fn.isReady()
-	inv, err := a.await(c)
-	if err != nil {
-		return err
-	}
-	return c.Answer(200, a.eventHeaders(inv), inv.payload)
-}
-
-// await returns the next invocation for c. Only the latest caller gets one, and
-// only if it is still there: nobody reads from a connection that a client has
-// given up, whether it has asked again already or will.
-func (a *api) await(c *http1.Conn) (*invocation, error) {
-	superseded := make(chan struct{})
-	a.mu.Lock()
-	if a.waiter != nil {
-		close(a.waiter)
-	}
-	a.waiter = superseded
-	a.mu.Unlock()
-	for {
-		select {
-		case inv := <-a.fn.work:
-			if a.isSuperseded(superseded) || c.Gone() {
-				a.fn.work <- inv // has room: it was just taken out
-				return nil, errGivenUp
-			}
-			a.fn.logs.drain()
-			if a.fn.take(inv) {
-				return inv, nil
-			}
-		case <-superseded:
-			return nil, errGivenUp
-		case <-a.closed:
-			return nil, errGivenUp
-		}
-	}
-}
-
-func (a *api) isSuperseded(waiter chan struct{}) bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.waiter != waiter
-}
-
 func (a *api) eventHeaders(inv *invocation) string {
 	h := "Content-Type: application/json\r\nLambda-Runtime-Aws-Request-Id: " + inv.RequestID +
 		"\r\nLambda-Runtime-Deadline-Ms: " + strconv.FormatInt(inv.DeadlineMS, 10) +
@@ -243,7 +204,7 @@ func oneLine(s string) string {
 }
 
 func (a *api) response(c *http1.Conn, id string) error {
-	if !a.fn.answering(id) {
+	if !a.answering(id) {
 		return refuseID(c)
 	}
 	body, err := c.Body(thaw.MaxPayload)
@@ -252,7 +213,7 @@ func (a *api) response(c *http1.Conn, id string) error {
 		return a.tooBig(c, id)
 	case err != nil:
 		return err
-	case a.fn.complete(id, "", body):
+	case a.complete(id, "", body):
 		return accept(c)
 	}
 	return refuseID(c)
@@ -267,14 +228,14 @@ func (a *api) tooBig(c *http1.Conn, id string) error {
 	if err := c.Discard(maxDiscard); err != nil {
 		return err
 	}
-	if !a.fn.complete(id, fe.Type, fe.JSON()) {
+	if !a.complete(id, fe.Type, fe.JSON()) {
 		return refuseID(c)
 	}
 	return refuse(c, 413, "RequestEntityTooLarge", fmt.Sprintf("Exceeded maximum allowed payload size (%d bytes).", thaw.MaxPayload))
 }
 
 func (a *api) invocationError(c *http1.Conn, r *http1.Request, id string) error {
-	if !a.fn.answering(id) {
+	if !a.answering(id) {
 		return refuseID(c)
 	}
 	body, err := c.Body(thaw.MaxPayload)
@@ -288,7 +249,7 @@ func (a *api) invocationError(c *http1.Conn, r *http1.Request, id string) error 
 	if len(body) == 0 {
 		body = fe.JSON()
 	}
-	if !a.fn.complete(id, fe.Type, body) {
+	if !a.complete(id, fe.Type, body) {
 		return refuseID(c)
 	}
 	return accept(c)

@@ -42,7 +42,7 @@ func lambdaEnv(cfg Config, m wire.Init, apiAddr string) map[string]string {
 	if m.SnapStart {
 		kind = "snap-start"
 	}
-	return map[string]string{
+	env := map[string]string{
 		"AWS_LAMBDA_RUNTIME_API":          apiAddr,
 		"THAW_RUNTIME_SOCKET":             cfg.APISocket,
 		"_HANDLER":                        m.Handler,
@@ -54,6 +54,22 @@ func lambdaEnv(cfg Config, m wire.Init, apiAddr string) map[string]string {
 		"AWS_LAMBDA_INITIALIZATION_TYPE":  kind,
 		"AWS_LAMBDA_LOG_GROUP_NAME":       "/aws/lambda/" + m.Function,
 		"AWS_LAMBDA_LOG_STREAM_NAME":      fmt.Sprintf("%s/[%d]", m.Function, m.Version),
+	}
+	if m.Concurrency > 1 { // as where several requests are sent to one environment
+		env["AWS_LAMBDA_MAX_CONCURRENCY"] = strconv.Itoa(m.Concurrency)
+	}
+	return env
+}
+
+// httpEnv are the variables of the contract of Knative and Cloud Run (Knative
+// Runtime Contract, "Environment Variables"; Cloud Run, "Container runtime
+// contract").
+func httpEnv(m wire.Init, port string) map[string]string {
+	return map[string]string{
+		"PORT":            port,
+		"K_SERVICE":       m.Function,
+		"K_CONFIGURATION": m.Function,
+		"K_REVISION":      fmt.Sprintf("%s-%05d", m.Function, m.Version),
 	}
 }
 

@@ -175,7 +175,7 @@ func startGuest(t *testing.T, files map[string]string) *testGuest {
 	ctx, cancel := context.WithCancel(t.Context())
 	g.cancel = cancel
 	a := guest.New(guest.Config{
-		Port: g.port, System: g.machine, APIAddr: "127.0.0.1:0", APISocket: filepath.Join(g.dir, "socket"),
+		Port: g.port, System: g.machine, APIAddr: "127.0.0.1:0", APISocket: filepath.Join(g.dir, "socket"), ServerPort: freePort(t),
 		TaskRoot: filepath.Join(g.dir, "task"), RuntimeDir: filepath.Join(g.dir, "runtime"), Python: python(t), Node: node(t),
 	})
 	go func() { g.done <- a.Serve(ctx) }()

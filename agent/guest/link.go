@@ -51,6 +51,36 @@ func (l *link) sendLast(session uint64, m wire.Message) {
 	l.session.CompareAndSwap(session, 0)
 }
 
+// batch collects messages that are to be written together, which saves the host and
+// the guest an interrupt each. It is used by one goroutine.
+type batch struct {
+	link    *link
+	session uint64
+	frames  []byte
+}
+
+func (l *link) batch(session uint64) *batch { return &batch{link: l, session: session} }
+
+// add appends one message.
+func (b *batch) add(m wire.Message, raw []byte) {
+	f, err := wire.New(b.session, m, raw)
+	if err != nil {
+		return // cannot be: the sizes are bounded
+	}
+	head, tail, err := wire.Encode(b.frames, f)
+	if err == nil {
+		b.frames = append(head, tail...)
+	}
+}
+
+// flush writes what was added, or nothing when the session is over.
+func (b *batch) flush() {
+	b.link.mu.Lock()
+	defer b.link.mu.Unlock()
+	b.link.writeChunks(b.session, b.frames)
+	b.frames = b.frames[:0]
+}
+
 func (l *link) write(session uint64, m wire.Message, raw []byte) {
 	if session == 0 || session != l.current() {
 		return

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -215,5 +216,47 @@ func waitFor(t *testing.T, f func() bool) {
 		if time.Now().After(end) {
 			t.Fatal("it did not happen in time")
 		}
+	}
+}
+
+// TestProvidedConcurrency has a runtime that asks for several invocations at once
+// have them at once, and no more than that.
+func TestProvidedConcurrency(t *testing.T) {
+	g := startGuest(t, nil)
+	if err := os.Symlink(buildBootstrap(t), filepath.Join(g.dir, "task", "bootstrap")); err != nil {
+		t.Fatal(err)
+	}
+	fn := providedFunction(nil, false)
+	fn.Concurrency = 4
+	c := g.connect()
+	if err := c.Init(g.ctx(), fn); err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	for i := range 4 {
+		all.Go(func() {
+			if r := g.invoke(c, fmt.Sprint("r", i), `{"op":"together","size":4}`, time.Minute); string(r.Payload) != "4" {
+				t.Errorf("%s at once, %+v", r.Payload, r)
+			}
+		})
+	}
+	all.Wait()
+	t.Run("Timeout", func(t *testing.T) {
+		other := make(chan agent.Result)
+		go func() { other <- g.invoke(c, "other", `{"op":"together","size":6}`, time.Minute) }()
+		r := g.invoke(c, "late", `{"op":"sleep","size":60}`, 100*time.Millisecond)
+		if r.FunctionError != thaw.ErrorTypeTimeout || !r.Finished {
+			t.Errorf("%+v", r)
+		}
+		if r := g.invoke(c, "third", `{"op":"together","size":6}`, time.Minute); string(r.Payload) != "6" {
+			t.Errorf("%+v %s", r, r.Payload)
+		}
+		if r := <-other; string(r.Payload) != "6" {
+			t.Errorf("the other one: %+v", r)
+		}
+	})
+	_, err := c.Invoke(g.ctx(), agent.Invocation{RequestID: "x", Deadline: time.Now().Add(time.Minute), Payload: []byte(`{"op":"echo"}`)})
+	if err != nil {
+		t.Error(err)
 	}
 }

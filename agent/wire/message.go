@@ -26,12 +26,19 @@ const (
 	TypePing       Type = 13
 	TypePong       Type = 14
 	TypeFatal      Type = 15
+	TypeOpen       Type = 16
+	TypeHead       Type = 17
+	TypeData       Type = 18
+	TypeTrailer    Type = 19
+	TypeWindow     Type = 20
+	TypeReset      Type = 21
 )
 
 // String returns the name of t in lower case.
 func (t Type) String() string {
 	names := [...]string{"", "sync", "syncack", "resume", "resumed", "init", "initdone", "initfailed",
-		"quiesce", "quiesced", "invoke", "result", "log", "ping", "pong", "fatal"}
+		"quiesce", "quiesced", "invoke", "result", "log", "ping", "pong", "fatal",
+		"open", "head", "data", "trailer", "window", "reset"}
 	if t == 0 || int(t) >= len(names) {
 		return fmt.Sprintf("type %d", uint8(t))
 	}
@@ -58,7 +65,10 @@ type Message interface{ Type() Type }
 type Sync struct{}
 
 // SyncAck answers Sync.
-type SyncAck struct{}
+type SyncAck struct {
+	// Messages is the agent's [MessageVersion]; one that says nothing has 1.
+	Messages uint64
+}
 
 // Resume tells a guest that begins to run, from power on or from a snapshot,
 // what it cannot know; host to guest. The raw part is EntropyLen random bytes.
@@ -101,6 +111,8 @@ type Init struct {
 	TimeoutMS int64 `json:"timeout_ms"`
 	// SnapStart says that a snapshot will be taken when Init is done.
 	SnapStart bool `json:"snap_start"`
+	// Concurrency is how many requests the host may have under way; 0 is one.
+	Concurrency int `json:"concurrency,omitempty"`
 }
 
 // InitDone answers Init: the runtime waits for work, or for the snapshot.
@@ -135,7 +147,8 @@ type Invoke struct {
 type Result struct {
 	RequestID     string
 	FunctionError string
-	// Finished says that the runtime is gone and the guest can serve no more.
+	// Finished says that the runtime is gone, or busy for good, and that the guest is
+	// to be given no further request.
 	Finished bool
 	// Refused is not empty when the agent did not take the invocation, which
 	// is a mistake of the host and no failure of the function.
@@ -182,8 +195,10 @@ func (*Ping) Type() Type       { return TypePing }
 func (*Pong) Type() Type       { return TypePong }
 func (*Fatal) Type() Type      { return TypeFatal }
 
-func (*Sync) fields() []field    { return nil }
-func (*SyncAck) fields() []field { return nil }
+func (*Sync) fields() []field { return nil }
+func (m *SyncAck) fields() []field {
+	return []field{{"messages", &m.Messages}}
+}
 func (m *Resume) fields() []field {
 	return []field{{"wall_ns", &m.WallNS}, {"instance_id", &m.InstanceID}}
 }

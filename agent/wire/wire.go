@@ -38,6 +38,32 @@
 // travel in the raw part as they are. JSON is UTF-8, which never holds the byte
 // f5, so only the raw part can need a mask. Magic has eight different bytes and
 // therefore cannot overlap itself.
+//
+// # Streams
+//
+// An invocation is one frame there and one back, [Invoke] and [Result]; any number
+// of them may be under way, told apart by their request ids. A request to an HTTP
+// server is a stream, told apart by its number, as bodies have no bound:
+//
+//	host   Open  Data…  Data(end)          Window…         or Reset
+//	guest        Window…      Head  Data…  Trailer  Data(end)  or Reset
+//
+// The two directions are independent: a reply may begin, and end, before the request
+// has. Each side sends no more than it has credit for, [StreamWindow] bytes at first,
+// and more as [Window] grants it when bytes were passed on. So neither side keeps
+// more than that of a stream, however slow the reader at its end is, and the one
+// frame that is being written is all that a stream can hold the others up for. What
+// comes for a stream that is over, or was never opened, is dropped: it crossed the
+// end on its way. More data than was granted, a second head, or data before it, end the
+// connection.
+//
+// # Versions
+//
+// The guest that comes out of a snapshot, or of an image made by an earlier release,
+// speaks as that release did. So frames stay as they are, messages only get more
+// fields, which a reader without them skips, and [SyncAck] says by [MessageVersion]
+// which types the agent knows: 1 is up to Fatal, 2 has streams and several
+// invocations at once.
 package wire
 
 import (
@@ -53,9 +79,12 @@ import (
 // just booted (14 ms).
 const MaxClockError = 50 * time.Millisecond
 
-// Version is the version of the frame format and the messages. A reader skips
-// frames of another version.
+// Version is the version of the frame format. A reader skips frames of another
+// version.
 const Version = 1
+
+// MessageVersion is that of the messages.
+const MessageVersion = 2
 
 // The bounds of a frame in bytes. MaxRaw leaves room for a payload of 6 MiB.
 const (

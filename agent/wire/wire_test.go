@@ -321,6 +321,7 @@ func messages() []Message {
 	return []Message{
 		&Sync{}, &SyncAck{}, &Resume{}, &Resumed{}, &Init{}, &InitDone{}, &InitFailed{}, &Quiesce{}, &Quiesced{},
 		&Invoke{}, &Result{}, &Log{}, &Ping{}, &Pong{}, &Fatal{},
+		&Open{}, &Head{}, &Data{}, &Trailer{}, &Window{}, &Reset{},
 	}
 }
 

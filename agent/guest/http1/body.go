@@ -133,9 +133,9 @@ func (c *Conn) nextChunk() (bool, error) {
 	return false, c.trailers()
 }
 
-// trailers skips the headers after the last chunk.
+// trailers takes in the headers after the last chunk.
 func (c *Conn) trailers() error {
-	for total := 0; total < MaxHead; {
+	for c.trailer = nil; len(c.trailer) < MaxHead; {
 		line, err := c.line()
 		if err != nil {
 			return err
@@ -143,7 +143,7 @@ func (c *Conn) trailers() error {
 		if len(line) == 0 {
 			return nil
 		}
-		total += len(line)
+		c.trailer = append(append(c.trailer, line...), "\r\n"...)
 	}
 	return fmt.Errorf("%w: trailers are over %d bytes", errRequest, MaxHead)
 }

@@ -1,6 +1,7 @@
 // Package http1 is the server side of HTTP/1.1 (RFC 9112), as much of it as
 // clients of the Lambda Runtime API need: requests one after the other on kept
-// connections, bodies with a length or in chunks, Expect: 100-continue.
+// connections, bodies with a length or in chunks, Expect: 100-continue. Of the
+// client's side it has the reading of a reply.
 //
 // It exists because of what it leaves out. In a guest, every page that a request
 // touches is read from disk on every cold start, and package net/http touched
@@ -44,6 +45,8 @@ type Conn struct {
 	in    []byte // the request's head, reused
 	req   Request
 	state body
+	// trailer is kept of a reply.
+	trailer []byte
 }
 
 // body is what remains to be read of the current request's body.
@@ -52,6 +55,7 @@ type body struct {
 	chunked bool
 	ask     bool // the client waits for 100 Continue
 	done    bool
+	toEnd   bool // it ends with the connection
 }
 
 // Request is the head of one request. It is valid until the next one is read.

@@ -13,7 +13,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -46,11 +48,30 @@ func main() {
 		fmt.Println("gave up:", giveUp(base+"invocation/next") != nil)
 		time.Sleep(300 * time.Millisecond) // work comes before it asks again
 	}
+	pollers, _ := strconv.Atoi(os.Getenv("AWS_LAMBDA_MAX_CONCURRENCY"))
+	for range pollers - 1 {
+		go poll(base)
+	}
+	poll(base)
+}
+
+func poll(base string) {
 	for {
 		header, body := get(base + "invocation/next")
 		serve(base+"invocation/"+header.Get("Lambda-Runtime-Aws-Request-Id"), header, body)
 	}
 }
+
+// together returns how many are in it at once when these are n, or never will be.
+func together(n int) int32 {
+	waiting.Add(1)
+	for end := time.Now().Add(10 * time.Second); int(waiting.Load()) < n && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
+	return waiting.Load()
+}
+
+var waiting atomic.Int32
 
 // giveUp waits for an answer for a moment, and closes the connection.
 func giveUp(url string) error {
@@ -99,6 +120,10 @@ func serve(url string, header http.Header, body []byte) {
 			fmt.Println(e.Text, i)
 		}
 		post(url+"/response", "", []byte("{}"))
+	case "sleep":
+		time.Sleep(time.Duration(e.Size) * time.Second)
+	case "together":
+		post(url+"/response", "", []byte(fmt.Sprint(together(e.Size))))
 	case "look":
 		b, _ := json.Marshal(look())
 		post(url+"/response", "", b)
