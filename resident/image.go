@@ -10,7 +10,6 @@ package resident
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strconv"
 	"sync"
@@ -19,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"thaw"
+	"thaw/pagecache"
 	"thaw/workingset"
 )
 
@@ -28,7 +28,7 @@ type Image struct {
 	pages  uint32
 	file   *os.File // written by us alone
 	share  *os.File // the same, read only
-	memory *os.File // the guest memory file
+	memory source   // the guest memory file
 	view   []byte   // file, mapped for reading
 
 	mu       sync.Mutex
@@ -51,8 +51,8 @@ func New(memory string, size int64) (_ *Image, err error) {
 			i.Close()
 		}
 	}()
-	if i.memory, err = os.Open(memory); err != nil {
-		return nil, fmt.Errorf("open the memory file: %w", err)
+	if i.memory, err = openSource(memory); err != nil {
+		return nil, err
 	}
 	if err := i.create(size); err != nil {
 		return nil, fmt.Errorf("make an image in memory: %w", err)
@@ -85,7 +85,11 @@ func (i *Image) File() *os.File { return i.share }
 func (i *Image) Resident() int64 {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	return i.resident * thaw.PageSize
+	n := i.resident * thaw.PageSize
+	if i.load != nil {
+		n += int64(len(i.load.copies))
+	}
+	return n
 }
 
 // Close ends a load and releases the image. It waits for calls under way.
@@ -99,7 +103,8 @@ func (i *Image) Close() {
 	i.reading.Wait()
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	for _, f := range []*os.File{i.memory, i.share, i.file} {
+	i.memory.close()
+	for _, f := range []*os.File{i.share, i.file} {
 		if f != nil {
 			_ = f.Close() // nothing to lose
 		}
@@ -108,31 +113,53 @@ func (i *Image) Close() {
 		_ = unix.Munmap(i.view)
 		i.view = nil
 	}
+	if i.load != nil {
+		i.load.release()
+	}
 }
 
 // around is how many pages are brought in at a miss, aligned: Linux's default
 // readahead of 128 KiB. Reading more does not pay: the misses of an input that was
 // not recorded are scattered, and whatever is read beside them delays the next.
+// The page alone first and the others behind it would be slower: most of them are
+// touched before they come.
 const around = 32
 
 // Fill brings the page at a memory offset in, if it is not there, and its
-// neighbours with it.
-func (i *Image) Fill(offset int64) error {
+// neighbours with it. It returns how many bytes that reads from the disk.
+func (i *Image) Fill(offset int64) (read int64, err error) {
 	page := uint32(offset / thaw.PageSize)
 	if page >= i.pages {
-		return fmt.Errorf("page %d is outside guest memory", page)
+		return 0, fmt.Errorf("page %d is outside guest memory", page)
 	}
-	needed, err := i.need(page)
-	if err != nil || !needed {
-		return err
+	if needed, err := i.need(page); err != nil || !needed {
+		return 0, err
 	}
 	defer i.reading.Done()
-	first := page / around * around
-	// Clones that miss the same at once read it once.
-	_, err, _ = i.filling.Do(strconv.FormatUint(uint64(first), 10), func() (any, error) {
-		return nil, i.read(workingset.Run{Page: first, Pages: min(around, i.pages-first)})
+	if data := i.load.copyOf(page); data != nil {
+		return 0, i.add(workingset.Run{Page: page, Pages: 1}, data)
+	}
+	return i.miss(page)
+}
+
+// miss reads a page from the memory file. Clones that miss the same at once read
+// it once.
+func (i *Image) miss(page uint32) (read int64, err error) {
+	block := i.aligned(page, around)
+	_, err, _ = i.filling.Do(strconv.FormatUint(uint64(block.Page), 10), func() (any, error) {
+		buf := pagecache.Aligned(int64(block.Pages) * thaw.PageSize)
+		if read, err = i.memory.read(buf, block); err != nil {
+			return nil, err
+		}
+		return nil, i.add(block, buf)
 	})
-	return err
+	return read, err
+}
+
+// aligned is the run of n pages, less at the end of memory, that page is in.
+func (i *Image) aligned(page, n uint32) workingset.Run {
+	from := page / n * n
+	return workingset.Run{Page: from, Pages: min(n, i.pages-from)}
 }
 
 // need says whether page is missing. If so, the caller reads it and is then done
@@ -150,15 +177,8 @@ func (i *Image) need(page uint32) (bool, error) {
 	return true, nil
 }
 
-// read brings in what is missing of a run. Clones wait for the disk side by side.
-func (i *Image) read(r workingset.Run) error {
-	buf := make([]byte, int(r.Pages)*thaw.PageSize)
-	if n, err := i.memory.ReadAt(buf, int64(r.Page)*thaw.PageSize); n < len(buf) {
-		if errors.Is(err, io.EOF) {
-			err = io.ErrUnexpectedEOF
-		}
-		return fmt.Errorf("read the memory file: %w", err)
-	}
+// add puts what is missing of a run in place.
+func (i *Image) add(r workingset.Run, data []byte) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	for p := r.Page; p < r.End(); p++ {
@@ -166,7 +186,7 @@ func (i *Image) read(r workingset.Run) error {
 			continue
 		}
 		at := int(p-r.Page) * thaw.PageSize
-		if err := i.put(p, buf[at:at+thaw.PageSize]); err != nil {
+		if err := i.put(p, data[at:at+thaw.PageSize]); err != nil {
 			return err
 		}
 	}

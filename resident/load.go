@@ -1,12 +1,12 @@
 package resident
 
 import (
-	"errors"
 	"fmt"
-	"io"
 	"iter"
 	"os"
 	"sync"
+
+	"golang.org/x/sys/unix"
 
 	"thaw"
 	"thaw/pagecache"
@@ -15,14 +15,17 @@ import (
 )
 
 // depth is how many reads are in flight: a disk serves large reads faster when
-// several wait.
-const depth = 4
+// several wait. More than it needs would only make the first of them come later.
+const depth = 2
 
 // load is the reading of one loading set.
 type load struct {
 	set    *workingset.LoadingSet
 	file   *os.File
-	chunks [][]workingset.Extent
+	chunks []chunk
+	// copies are the pages that clones write to, one after the other as in the set:
+	// each clone gets its own, so that they need no place in the image.
+	copies []byte
 	work   sync.WaitGroup
 
 	mu    sync.Mutex
@@ -36,9 +39,12 @@ type load struct {
 // Load begins to bring in the loading set described by set out of file, which the
 // image closes. Call it at most once, before the image is shared.
 func (i *Image) Load(set *workingset.LoadingSet, file *os.File) {
-	l := &load{set: set, file: file, chunks: set.ByChunk()}
-	l.ready, l.moved.L = make([]bool, len(l.chunks)), &l.mu
+	l := &load{set: set, file: file}
+	l.ready, l.moved.L = make([]bool, set.Chunks()), &l.mu
 	i.load = l
+	if l.err = l.arrange(); l.err != nil {
+		return
+	}
 	for range min(depth, len(l.chunks)) {
 		l.work.Go(func() { i.loadChunks(l) })
 	}
@@ -85,18 +91,23 @@ func (i *Image) Pieces() iter.Seq[uffd.Piece] {
 		if i.load == nil {
 			return
 		}
-		for n, extents := range i.load.chunks {
-			if i.load.wait(n) != nil || !i.piecesOf(extents, yield) {
+		for n, c := range i.load.chunks {
+			if i.load.wait(n) != nil || !i.piecesOf(c, yield) {
 				return
 			}
 		}
 	}
 }
 
-func (i *Image) piecesOf(extents []workingset.Extent, yield func(uffd.Piece) bool) bool {
-	for _, e := range extents {
+func (i *Image) piecesOf(c chunk, yield func(uffd.Piece) bool) bool {
+	for offset, data := range workingset.Pieces(c.written, c.copies) {
+		if !yield(uffd.Piece{Offset: offset, Data: data}) {
+			return false
+		}
+	}
+	for _, e := range c.shared {
 		at, n := int64(e.Page)*thaw.PageSize, int64(e.Pages)*thaw.PageSize
-		if !yield(uffd.Piece{Offset: at, Data: i.view[at : at+n : at+n], Shared: !e.Written}) {
+		if !yield(uffd.Piece{Offset: at, Data: i.view[at : at+n : at+n], Shared: true}) {
 			return false
 		}
 	}
@@ -108,6 +119,14 @@ func (l *load) stop() {
 	l.fail(os.ErrClosed)
 	l.work.Wait()
 	_ = l.file.Close() // read only
+}
+
+// release gives the copies back; nobody may need a piece any more.
+func (l *load) release() {
+	if l.copies != nil {
+		_ = unix.Munmap(l.copies)
+	}
+	l.copies, l.chunks = nil, nil
 }
 
 // fail ends the reading because of err and wakes everyone who waits.
@@ -133,6 +152,12 @@ func (l *load) wait(chunk int) error {
 	return l.err
 }
 
+func (l *load) isReady(chunk int) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.ready[chunk]
+}
+
 // take hands out the next chunk to read, if there is one.
 func (l *load) take() (chunk int, ok bool) {
 	l.mu.Lock()
@@ -154,39 +179,41 @@ func (l *load) finish(chunk int, bytes int64) {
 
 // loadChunks is one of the readers.
 func (i *Image) loadChunks(l *load) {
-	buf := pagecache.Aligned(workingset.ChunkBytes)
+	scratch := pagecache.Aligned(workingset.ChunkBytes)
 	for {
 		n, ok := l.take()
 		if !ok {
 			return
 		}
-		data, err := l.readChunk(n, buf)
+		shared, err := l.readChunk(n, scratch)
 		if err == nil {
-			err = i.putChunk(l.chunks[n], data)
+			err = i.putShared(l.chunks[n].shared, shared)
 		}
 		if err != nil {
 			l.fail(err)
 			return
 		}
-		l.finish(n, int64(len(data)))
+		l.finish(n, l.chunks[n].bytes())
 	}
 }
 
-// readChunk reads and verifies a chunk.
-func (l *load) readChunk(n int, buf []byte) ([]byte, error) {
-	at := int64(n) * workingset.ChunkBytes
-	buf = buf[:min(workingset.ChunkBytes, l.set.Pages()*thaw.PageSize-at)]
-	got, err := l.file.ReadAt(buf, l.set.DataOffset()+at)
-	if got < len(buf) {
-		if errors.Is(err, io.EOF) {
-			err = fmt.Errorf("loading set %w: it is cut off", workingset.ErrCorrupt)
-		}
+// readChunk reads and verifies a chunk: what is written goes to the copies, the rest
+// to scratch, of which it returns that part.
+func (l *load) readChunk(n int, scratch []byte) (shared []byte, err error) {
+	c := l.chunks[n]
+	parts, shared := c.parts(scratch)
+	got, err := unix.Preadv(int(l.file.Fd()), parts, l.set.DataOffset()+int64(n)*workingset.ChunkBytes)
+	if err != nil {
 		return nil, fmt.Errorf("read the loading set: %w", err)
 	}
-	return buf, l.set.Verify(n, buf)
+	if int64(got) < c.bytes() {
+		return nil, fmt.Errorf("loading set %w: it is cut off", workingset.ErrCorrupt)
+	}
+	return shared, l.set.Verify(n, parts...)
 }
 
-func (i *Image) putChunk(extents []workingset.Extent, data []byte) error {
+// putShared puts pages into the image.
+func (i *Image) putShared(extents []workingset.Extent, data []byte) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	for offset, piece := range workingset.Pieces(extents, data) {

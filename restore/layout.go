@@ -103,7 +103,7 @@ func (m *Memory) trap(target Target, remoteFD int) error {
 	}
 	m.server = &uffd.Server{FD: u, Memory: m.file, OnFault: m.misses.add}
 	if m.plan.Fetch == plan.FetchShared {
-		m.server.Fill = m.prefetch.contents.Image.Fill
+		m.server.Fill = m.fill
 	}
 	register := u.Register
 	if has && optional != 0 {

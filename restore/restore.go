@@ -11,6 +11,7 @@ import (
 	"os"
 	"runtime"
 	"sync"
+	"sync/atomic"
 
 	"thaw/plan"
 	"thaw/uffd"
@@ -46,6 +47,7 @@ type Memory struct {
 	exact bool
 
 	reads  threadReads
+	filled atomic.Int64 // bytes that misses of an image read
 	cancel context.CancelFunc
 	served sync.WaitGroup
 }
@@ -128,6 +130,13 @@ func (m *Memory) installBeside(installed func()) error {
 	return err
 }
 
+// fill brings a page into the image that is shared.
+func (m *Memory) fill(offset int64) error {
+	read, err := m.prefetch.contents.Image.Fill(offset)
+	m.filled.Add(read)
+	return err
+}
+
 // alive is err unless it only says that the process has ended, or that we are
 // done: its owner knows.
 func alive(err error) error {
@@ -186,7 +195,11 @@ type Counters struct {
 func (m *Memory) Counters() Counters {
 	c := Counters{PrefetchRead: m.prefetch.BytesRead()}
 	if m.server != nil {
-		c.Trapped, c.Installed, c.ServerRead = m.server.Trapped(), m.server.Installed(), m.reads.bytes()
+		c.Trapped, c.Installed = m.server.Trapped(), m.server.Installed()
+		c.ServerRead = m.reads.bytes()
+	}
+	if m.plan.Fetch == plan.FetchShared {
+		c.ServerRead = m.filled.Load() // other threads read, too
 	}
 	c.Brought = m.plan.InstallPages()
 	if m.server != nil && m.plan.Fetch != plan.FetchShared {

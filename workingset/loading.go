@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"iter"
 	"slices"
@@ -111,10 +112,14 @@ func MaxLoadingSet(memory int64) int64 {
 	return loadingHeaderSize + tableSize(int(pages), chunksOf(pages)) + memory
 }
 
-// Verify compares chunk i of the data with its checksum; an error wraps
-// [ErrCorrupt].
-func (l *LoadingSet) Verify(i int, data []byte) error {
-	if checksum(data) != l.sums[i] {
+// Verify compares chunk i of the data, in one part or several, with its checksum; an
+// error wraps [ErrCorrupt].
+func (l *LoadingSet) Verify(i int, parts ...[]byte) error {
+	sum := uint32(0)
+	for _, p := range parts {
+		sum = crc32.Update(sum, crc32.MakeTable(crc32.Castagnoli), p)
+	}
+	if sum != l.sums[i] {
 		return corrupt("loading set", fmt.Errorf("checksum of chunk %d differs", i))
 	}
 	return nil

@@ -138,9 +138,6 @@ func (p *Process) Bring(b Bulk) (Raised, error) {
 	return r.Raised, err
 }
 
-// Now is the clock of results.
-func Now() int64 { return now() }
-
 func (p *Process) call(r request) (a reply, err error) {
 	if err := p.out.Encode(r); err != nil {
 		return a, fmt.Errorf("command the stand-in: %w%s", err, vmm.Quote(p.proc.Console().LastWords(20)))
