@@ -24,11 +24,23 @@ type Project struct {
 	Name string
 	// Settings has no defaults set.
 	Settings thaw.Settings
-	places   map[string]string // of the keys that are there
+	values   map[string]strictyaml.Value // of the keys that are there
 }
 
 // Set says where the file has key, as FILE:LINE:COLUMN, or "" if it has not.
-func (p Project) Set(key string) string { return p.places[key] }
+func (p Project) Set(key string) string {
+	if v, ok := p.values[key]; ok {
+		return v.Place()
+	}
+	return ""
+}
+
+// Text is what the file has for key on one line: a string as it is, anything else as
+// JSON.
+func (p Project) Text(key string) string { return p.values[key].Line() }
+
+// Exists says whether the file has any key.
+func (p Project) Exists() bool { return len(p.values) > 0 }
 
 // Parse reads a project file; file is its name in messages. What is wrong is a
 // [thaw.CodeInvalid] error that says where: syntax, a key that there is not, a
@@ -50,14 +62,14 @@ func Parse(file string, content []byte) (Project, error) {
 
 // read takes over every key but the one to be left out.
 func read(root strictyaml.Value, without string) (Project, error) {
-	p := Project{places: map[string]string{}}
+	p := Project{values: map[string]strictyaml.Value{}}
 	readers := map[string]strictyaml.Reader{}
 	for _, k := range Keys() {
 		readers[k.Name] = func(v strictyaml.Value) error {
 			if k.Name == without {
 				return nil
 			}
-			p.places[k.Name] = v.Place()
+			p.values[k.Name] = v
 			return k.read(&p, v)
 		}
 	}

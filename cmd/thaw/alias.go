@@ -90,8 +90,8 @@ func (a *app) setAlias(ctx context.Context, c *client.Client, name string, alias
 	if err := c.SetAlias(ctx, name, alias); err != nil {
 		return err
 	}
-	if a.format == formatJSON {
-		return writeJSON(a.stdout, alias)
+	if a.asValues() {
+		return a.value(alias)
 	}
 	_, err := fmt.Fprintf(a.stdout, "%s:%s is %s\n", name, alias.Name, routing(alias))
 	return written(err)
@@ -107,7 +107,7 @@ func routing(a thaw.Alias) string {
 }
 
 func newAliasListCommand(a *app) *cobra.Command {
-	return &cobra.Command{
+	return a.quietFlag(&cobra.Command{
 		Use:               "ls NAME",
 		Aliases:           []string{"list"},
 		Short:             "List the aliases of a function",
@@ -116,7 +116,7 @@ func newAliasListCommand(a *app) *cobra.Command {
 		Args:              arguments("NAME"),
 		ValidArgsFunction: a.completeNames,
 		RunE:              a.onWholeFunction(a.listAliases),
-	}
+	}, "print NAME:ALIAS alone")
 }
 
 func (a *app) listAliases(ctx context.Context, c *client.Client, name string) error {
@@ -124,14 +124,12 @@ func (a *app) listAliases(ctx context.Context, c *client.Client, name string) er
 	if err != nil {
 		return err
 	}
-	if a.format == formatJSON {
-		return writeJSON(a.stdout, all)
-	}
-	rows := make([][]string, 0, len(all))
+	l := listing{values: all, head: []string{"ALIAS", "NAMES"}}
 	for _, alias := range all {
-		rows = append(rows, []string{alias.Name, routing(alias)})
+		l.names = append(l.names, name+":"+alias.Name)
+		l.rows = append(l.rows, []string{alias.Name, routing(alias)})
 	}
-	return writeTable(a.stdout, []string{"ALIAS", "NAMES"}, rows)
+	return a.list(l)
 }
 
 func newAliasRemoveCommand(a *app) *cobra.Command {

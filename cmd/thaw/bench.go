@@ -212,8 +212,8 @@ func (a *app) writeReport(ctx context.Context, c *client.Client, measured bench.
 			return err
 		}
 	}
-	if a.format == formatJSON {
-		return writeJSON(a.stdout, measured.WithFindings())
+	if a.asValues() {
+		return a.value(measured.WithFindings())
 	}
 	return written(measured.WriteText(a.stdout))
 }

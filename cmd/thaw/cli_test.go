@@ -4,14 +4,19 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.yaml.in/yaml/v4"
 
 	"thaw"
 	"thaw/gateway"
@@ -29,6 +34,7 @@ type testDaemon struct {
 
 func serveMemory(t *testing.T) *testDaemon {
 	t.Helper()
+	t.Setenv("XDG_CONFIG_HOME", t.TempDir()) // nobody's own settings
 	e, stdout, stderr := newMemoryEngine(), &output{}, &output{}
 	a := &app{stdout: stdout, stderr: stderr}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -147,6 +153,61 @@ func TestDeployOutputs(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	d.thaw(t, "", "deploy", "hello", dir, "--env", "PROBLEM=no space").want(t, 0, "hello version 2", "thaw: warning: no snapshot, every start of hello is a boot: no space\n")
+}
+
+// TestNamesAlone has what -q prints: what other commands take.
+func TestNamesAlone(t *testing.T) {
+	d := serveMemory(t)
+	for range 2 {
+		got := d.thaw(t, "", "deploy", "hello", pythonFolder(t), "-q")
+		if want := fmt.Sprintf("hello:%d\n", d.engine.functions["hello"].Number); got != (outcome{0, want, ""}) {
+			t.Errorf("%+v, want %q", got, want)
+		}
+	}
+	d.thaw(t, "", "alias", "set", "hello", "live", "1").want(t, 0, "", "")
+	d.thaw(t, "", "schedule", "set", "hello", "@hourly", "--name", "tick").want(t, 0, "", "")
+	for args, want := range map[string]string{
+		"ls": "hello\n", "ps": "i-1\n", "versions hello": "hello:2\nhello:1\n", "alias ls hello": "hello:live\n",
+		"schedule ls": "tick\n", "queue ls": "", "queue dlq ls": "",
+	} {
+		if got := d.thaw(t, "", append(strings.Fields(args), "-q")...); got != (outcome{0, want, ""}) {
+			t.Errorf("%s -q: %+v, want %q", args, got, want)
+		}
+	}
+	snapshots := d.thaw(t, "", "snapshot", "ls", "-q")
+	for id := range strings.Lines(snapshots.stdout) {
+		if err := thaw.CheckSnapshotID(strings.TrimSpace(id)); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestYAML compares what -o yaml prints with what -o json does.
+func TestYAML(t *testing.T) {
+	d := serveMemory(t)
+	d.thaw(t, "", "deploy", "hello", pythonFolder(t), "--env", "VERSION=1.10", "--env", "YES=yes").want(t, 0, "", "")
+	for _, args := range []string{"ls", "ps", "describe hello", "versions hello", "snapshot ls", "queue ls", "version"} {
+		asJSON := d.thaw(t, "", append(strings.Fields(args), "-o", "json")...)
+		asYAML := d.thaw(t, "", append(strings.Fields(args), "-o", "yaml")...)
+		var want, got any
+		now := regexp.MustCompile(`20\d\d-[-0-9T:.]+Z`) // which goes on
+		asJSON.stdout, asYAML.stdout = now.ReplaceAllString(asJSON.stdout, "now"), now.ReplaceAllString(asYAML.stdout, "now")
+		if err := json.Unmarshal([]byte(asJSON.stdout), &want); err != nil {
+			t.Fatalf("%s: %v in %s", args, err, asJSON.stdout)
+		}
+		if err := yaml.Load([]byte(asYAML.stdout), &got); err != nil {
+			t.Fatalf("%s: %v in %s", args, err, asYAML.stdout)
+		}
+		again, err := json.Marshal(got)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := json.Unmarshal(again, &got); err != nil || !cmp.Equal(want, got) {
+			t.Errorf("%s: %v\n%s", args, err, cmp.Diff(want, got))
+		}
+	}
+	d.thaw(t, "", "invoke", "hello", "-d", `{"b": [1, "2"], "a": null}`, "-o", "yaml").want(t, 0, "response:\n  b:\n  - 1\n  - '2'\n  a: null\n", "")
+	d.thaw(t, "", "logs", "hello", "-o", "yaml").want(t, 0, "---\ntime: ", "")
 }
 
 func TestInvokeOutputs(t *testing.T) {

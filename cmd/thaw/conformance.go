@@ -93,8 +93,8 @@ func (a *app) conformance(cmd *cobra.Command, f conformanceFlags) error {
 }
 
 func (a *app) writeConformance(r conformance.Report) error {
-	if a.format == formatJSON {
-		return writeJSON(a.stdout, r)
+	if a.asValues() {
+		return a.value(r)
 	}
 	var rows [][]string
 	for _, result := range r.Results {

@@ -80,8 +80,8 @@ func (a *app) demoStarts(ctx context.Context, c *client.Client, n int) error {
 	if err != nil {
 		return err
 	}
-	if a.format == formatJSON {
-		return writeJSON(a.stdout, report.WithFindings())
+	if a.asValues() {
+		return a.value(report.WithFindings())
 	}
 	fmt.Fprintln(a.stdout)
 	f := report.Functions[0]

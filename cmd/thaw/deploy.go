@@ -25,7 +25,7 @@ The version serves once it has booted, its code has initialised, and a snapshot
 of that has been taken and verified; until then the one before it does. Earlier
 versions stay, up to a number (thaw serve --keep-versions): see thaw versions, rollback
 and alias. Steps go to standard error, the result to standard output; with -o json every step is a
-line of JSON on standard output. thaw.yaml and folders called .git and __pycache__ stay behind.`,
+value of its own there. thaw.yaml and folders called .git and __pycache__ stay behind.`,
 		Example: `  thaw deploy
   thaw deploy ./hello
   thaw deploy hello ./hello --env MODE=fast --env LEVEL=3
@@ -43,7 +43,7 @@ line of JSON on standard output. thaw.yaml and folders called .git and __pycache
 		},
 	}
 	f.add(cmd)
-	return cmd
+	return a.quietFlag(cmd, "print NAME:VERSION alone")
 }
 
 func (a *app) deploy(cmd *cobra.Command, name, dir string, settings thaw.Settings) error {
@@ -60,7 +60,7 @@ func (a *app) deploy(cmd *cobra.Command, name, dir string, settings thaw.Setting
 	report := a.reporter()
 	version, err := c.Deploy(cmd.Context(), name, settings, code, report.event)
 	report.close()
-	if err != nil || a.format == formatJSON {
+	if err != nil || a.asValues() {
 		return err
 	}
 	return a.deployed(version)
@@ -75,6 +75,9 @@ func pack(dir string) io.ReadCloser {
 
 func (a *app) deployed(v thaw.Version) error {
 	a.warnOfBoots(v)
+	if a.quiet {
+		return a.names(thaw.RefTo(v.Function, v.Number).String())
+	}
 	_, err := fmt.Fprintf(a.stdout, "%s version %d: %s, %s memory, code %s\n", v.Function, v.Number, v.Runtime, size(v.MemoryBytes), size(v.CodeBytes))
 	return written(err)
 }
@@ -88,7 +91,7 @@ func (a *app) serves(v thaw.Version) error {
 
 func (a *app) warnOfBoots(v thaw.Version) {
 	if v.Problem != "" {
-		fmt.Fprintf(a.stderr, "thaw: warning: no snapshot, every start of %s is a boot: %s\n", v.Function, oneLine(v.Problem))
+		fmt.Fprintf(a.stderr, paletteOf(a.stderr).yellow("thaw: warning:")+" no snapshot, every start of %s is a boot: %s\n", v.Function, oneLine(v.Problem))
 	}
 }
 

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -38,23 +37,19 @@ func (a *app) describe(ctx context.Context, c *client.Client, name string) error
 	if err != nil {
 		return err
 	}
-	if a.format == formatJSON {
-		return writeJSON(a.stdout, d)
+	if a.asValues() {
+		return a.value(d)
 	}
 	return writeDescription(a.stdout, d)
 }
 
 func writeDescription(w io.Writer, d thaw.Description) error {
-	fields := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	rows := append(versionFields(d.Version), pointerFields(d)...)
 	rows = append(rows, snapshotFields(d)...)
 	for _, disk := range d.Disks {
 		rows = append(rows, [2]string{"disk", disk})
 	}
-	for _, row := range rows {
-		fmt.Fprintf(fields, "%s\t%s\n", row[0], printable(row[1]))
-	}
-	if err := written(fields.Flush()); err != nil {
+	if err := writeFields(w, rows); err != nil {
 		return err
 	}
 	if len(d.Instances) > 0 {

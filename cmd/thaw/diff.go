@@ -54,8 +54,8 @@ func (a *app) diff(ctx context.Context, c *client.Client, refs []string) error {
 		}
 	}
 	lines := compare(sides[0], sides[1])
-	if a.format == formatJSON {
-		return writeJSON(a.stdout, lines)
+	if a.asValues() {
+		return a.value(lines)
 	}
 	return writeDiff(a.stdout, sides, lines)
 }

@@ -21,7 +21,11 @@ folder. The exit code is 4 when a check fails.`,
 		Args:              arguments(),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.doctor(doctor.Run(cmd.Context(), doctor.Machine(defaultState())))
+			state, err := a.setting(settingState)
+			if err != nil {
+				return err
+			}
+			return a.doctor(doctor.Run(cmd.Context(), doctor.Machine(state)))
 		},
 	}
 }
@@ -41,8 +45,8 @@ func (a *app) doctor(results []doctor.Result) error {
 }
 
 func (a *app) printChecks(results []doctor.Result) error {
-	if a.format == formatJSON {
-		return writeJSON(a.stdout, results)
+	if a.asValues() {
+		return a.value(results)
 	}
 	rows := make([][]string, 0, len(results))
 	for _, r := range results {

@@ -56,8 +56,8 @@ func (a *app) explain(ctx context.Context, what, svg string) error {
 			return err
 		}
 	}
-	if a.format == formatJSON {
-		return writeJSON(a.stdout, struct {
+	if a.asValues() {
+		return a.value(struct {
 			explain.Subject
 			Advice []string `json:"advice"`
 		}{subject, subject.Advice()})

@@ -46,7 +46,7 @@ medians of the rounds in the Go benchmark format, for benchstat.`,
 	return cmd
 }
 
-func (f faultsFlags) options() (o faults.Options, err error) {
+func (f faultsFlags) options(state string) (o faults.Options, err error) {
 	switch {
 	case f.n < 1 || f.n > 1000:
 		return o, thaw.Errorf(thaw.CodeInvalid, "-n %d is out of range: choose 1 to 1000", f.n)
@@ -61,24 +61,28 @@ func (f faultsFlags) options() (o faults.Options, err error) {
 		return o, thaw.Errorf(thaw.CodeUnavailable, "find this program: %w", err)
 	}
 	return faults.Options{
-		N: f.n, Pages: f.pages, Folder: f.folder(), Version: buildVersion(),
+		N: f.n, Pages: f.pages, Folder: f.folder(state), Version: buildVersion(),
 		Command: func() *exec.Cmd { return exec.Command(self, standInName) },
 	}, nil
 }
 
-// folder is where the scratch file goes.
-func (f faultsFlags) folder() string {
+// folder is where the scratch file goes. state is the daemon's folder.
+func (f faultsFlags) folder(state string) string {
 	if f.dir != "" {
 		return f.dir
 	}
-	if info, err := os.Stat(defaultState()); err == nil && info.IsDir() {
-		return defaultState()
+	if info, err := os.Stat(state); err == nil && info.IsDir() {
+		return state
 	}
 	return os.TempDir()
 }
 
 func (a *app) faults(cmd *cobra.Command, f faultsFlags) error {
-	o, err := f.options()
+	state, err := a.setting(settingState)
+	if err != nil {
+		return err
+	}
+	o, err := f.options(state)
 	if err != nil {
 		return err
 	}
@@ -93,8 +97,8 @@ func (a *app) faults(cmd *cobra.Command, f faultsFlags) error {
 			return err
 		}
 	}
-	if a.format == formatJSON {
-		return writeJSON(a.stdout, report)
+	if a.asValues() {
+		return a.value(report)
 	}
 	return written(report.WriteText(a.stdout))
 }

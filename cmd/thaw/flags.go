@@ -70,13 +70,10 @@ func parseEnv(args []string) (map[string]string, error) {
 	return env, nil
 }
 
-// defaultState returns where a daemon keeps its files unless told otherwise:
-// THAW_STATE, else /var/lib/thaw for root, else the user's own state folder
-// (XDG Base Directory Specification).
-func defaultState() string {
-	if dir := os.Getenv("THAW_STATE"); dir != "" {
-		return dir
-	}
+// ownState returns where a daemon keeps its files unless told otherwise:
+// /var/lib/thaw for root, else the user's own state folder (XDG Base Directory
+// Specification).
+func ownState() string {
 	if os.Geteuid() == 0 {
 		return "/var/lib/thaw"
 	}

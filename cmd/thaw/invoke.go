@@ -147,7 +147,7 @@ func (a *app) invoke(cmd *cobra.Command, request thaw.InvokeRequest) error {
 	}
 	defer c.Close()
 	call := c.Invoke
-	if a.format == formatJSON {
+	if a.asValues() {
 		call = c.InvokeRecorded
 	}
 	reply, err := call(cmd.Context(), request)
@@ -170,8 +170,8 @@ func (a *app) invokeAsync(cmd *cobra.Command, request thaw.InvokeRequest) error 
 		if err != nil {
 			return err
 		}
-		if a.format == formatJSON {
-			return writeJSON(a.stdout, map[string]string{"id": id})
+		if a.asValues() {
+			return a.value(map[string]string{"id": id})
 		}
 		_, err = fmt.Fprintln(a.stdout, id)
 		return written(err)
@@ -181,8 +181,8 @@ func (a *app) invokeAsync(cmd *cobra.Command, request thaw.InvokeRequest) error 
 // printReply writes the reply byte for byte; only a person at a terminal gets a
 // line end with it.
 func (a *app) printReply(reply thaw.Reply) error {
-	if a.format == formatJSON {
-		return writeJSON(a.stdout, recorded{response(reply.Payload), reply.Invocation})
+	if a.asValues() {
+		return a.value(recorded{response(reply.Payload), reply.Invocation})
 	}
 	payload := reply.Payload
 	if isTerminal(a.stdout) {

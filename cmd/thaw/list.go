@@ -19,6 +19,7 @@ func newListCommand(a *app) *cobra.Command {
 		Long:    "List the version of each function that serves. START says how it starts when no VM\nis idle: from a snapshot, or by booting because it has none. With PREFIX only those are\nlisted whose names begin with it.",
 		Example: `  thaw ls
   thaw ls team-a- --limit 50
+  thaw ls -q
   thaw ls -o json`,
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: a.completeNames,
@@ -27,15 +28,15 @@ func newListCommand(a *app) *cobra.Command {
 				return thaw.Errorf(thaw.CodeInvalid, "--limit cannot be negative")
 			}
 			q.Prefix = strings.Join(args, "")
-			return a.list(cmd, q)
+			return a.functions(cmd, q)
 		},
 	}
 	cmd.Flags().IntVar(&q.Limit, "limit", 0, "most functions to list, 0 for all")
 	cmd.Flags().StringVar(&q.After, "after", "", "list those after this `NAME`")
-	return cmd
+	return a.quietFlag(cmd, "print names alone")
 }
 
-func (a *app) list(cmd *cobra.Command, q thaw.FunctionQuery) error {
+func (a *app) functions(cmd *cobra.Command, q thaw.FunctionQuery) error {
 	c, err := a.client()
 	if err != nil {
 		return err
@@ -45,14 +46,12 @@ func (a *app) list(cmd *cobra.Command, q thaw.FunctionQuery) error {
 	if err != nil {
 		return err
 	}
-	if a.format == formatJSON {
-		return writeJSON(a.stdout, all)
-	}
-	rows := make([][]string, 0, len(all))
+	l := listing{values: all, head: []string{"FUNCTION", "VERSION", "RUNTIME", "MEMORY", "CODE", "START", "CREATED"}}
 	for _, v := range all {
-		rows = append(rows, []string{v.Function, strconv.Itoa(v.Number), string(v.Runtime), size(v.MemoryBytes), size(v.CodeBytes), startOf(v), ago(v.Created)})
+		l.names = append(l.names, v.Function)
+		l.rows = append(l.rows, []string{v.Function, strconv.Itoa(v.Number), string(v.Runtime), size(v.MemoryBytes), size(v.CodeBytes), startOf(v), ago(v.Created)})
 	}
-	if err := writeTable(a.stdout, []string{"FUNCTION", "VERSION", "RUNTIME", "MEMORY", "CODE", "START", "CREATED"}, rows); err != nil || !more {
+	if err := a.list(l); err != nil || !more {
 		return err
 	}
 	fmt.Fprintf(a.stderr, "there are more: go on with --after %s\n", all[len(all)-1].Function)

@@ -78,8 +78,8 @@ func (a *app) logs(ctx context.Context, c *client.Client, name string, q thaw.Lo
 }
 
 func (a *app) printLog(l thaw.LogLine) error {
-	if a.format == formatJSON {
-		return writeLine(a.stdout, l)
+	if a.asValues() {
+		return a.nextValue(l)
 	}
 	const stamp = "2006-01-02 15:04:05.000"
 	_, err := fmt.Fprintf(a.stdout, "%s %s %-8s %s\n", l.Time.Local().Format(stamp), printable(orDash(l.Instance)), printable(l.Stream), printable(l.Text))

@@ -50,8 +50,8 @@ func (a *app) new(name string, runtime thaw.Runtime) error {
 	if err != nil {
 		return err
 	}
-	if a.format == formatJSON {
-		return writeJSON(a.stdout, map[string]any{"name": name, "runtime": runtime, "files": files})
+	if a.asValues() {
+		return a.value(map[string]any{"name": name, "runtime": runtime, "files": files})
 	}
 	_, err = fmt.Fprintf(a.stdout, "%s written\nnext: %s\n", strings.Join(files, ", "), nextStep(name, runtime))
 	return written(err)

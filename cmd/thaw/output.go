@@ -2,16 +2,18 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math"
 	"os"
+	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 	"unicode"
 
 	"github.com/dustin/go-humanize"
+	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
 	"thaw"
@@ -23,17 +25,18 @@ type format string
 const (
 	formatTable format = "table"
 	formatJSON  format = "json"
+	formatYAML  format = "yaml"
 )
+
+func formats() []string { return []string{string(formatTable), string(formatJSON), string(formatYAML)} }
 
 // Set implements pflag.Value.
 func (f *format) Set(s string) error {
-	switch format(s) {
-	case formatTable, formatJSON:
-		*f = format(s)
-		return nil
-	default:
-		return fmt.Errorf("choose table or json")
+	if !slices.Contains(formats(), s) {
+		return errors.New("choose table, json or yaml")
 	}
+	*f = format(s)
+	return nil
 }
 
 // String implements pflag.Value.
@@ -42,32 +45,66 @@ func (f *format) String() string { return string(*f) }
 // Type implements pflag.Value.
 func (f *format) Type() string { return "format" }
 
-// writeJSON writes v for people and programs: indented, one value.
-func writeJSON(w io.Writer, v any) error {
-	encoder := json.NewEncoder(w)
+// asValues says that the output is for programs.
+func (a *app) asValues() bool { return a.format != formatTable && !a.quiet }
+
+// value writes v, which is all there is: JSON is indented.
+func (a *app) value(v any) error {
+	if a.format == formatYAML {
+		return writeYAML(a.stdout, v)
+	}
+	encoder := json.NewEncoder(a.stdout)
 	encoder.SetIndent("", "  ")
 	encoder.SetEscapeHTML(false)
 	return written(encoder.Encode(v))
 }
 
-// writeLine writes v as one line of JSON.
-func writeLine(w io.Writer, v any) error {
-	encoder := json.NewEncoder(w)
+// nextValue writes v, one of several: a line of JSON, or a YAML document.
+func (a *app) nextValue(v any) error {
+	if a.format == formatYAML {
+		if _, err := io.WriteString(a.stdout, "---\n"); err != nil {
+			return written(err)
+		}
+		return writeYAML(a.stdout, v)
+	}
+	encoder := json.NewEncoder(a.stdout)
 	encoder.SetEscapeHTML(false)
 	return written(encoder.Encode(v))
 }
 
-// writeTable writes rows under a head, in columns.
-func writeTable(w io.Writer, head []string, rows [][]string) error {
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for _, row := range append([][]string{head}, rows...) {
-		cells := make([]string, len(row))
-		for i, cell := range row {
-			cells[i] = printable(cell)
-		}
-		fmt.Fprintln(table, strings.Join(cells, "\t"))
+// listing is what a command lists.
+type listing struct {
+	// values are what -o writes, names what -q does: what other commands take.
+	values any
+	names  []string
+	head   []string
+	rows   [][]string
+}
+
+func (a *app) list(l listing) error {
+	switch {
+	case a.quiet:
+		return a.names(l.names...)
+	case a.asValues():
+		return a.value(l.values)
 	}
-	return written(table.Flush())
+	return writeTable(a.stdout, l.head, l.rows)
+}
+
+// names writes one a line.
+func (a *app) names(names ...string) error {
+	for _, name := range names {
+		if _, err := fmt.Fprintln(a.stdout, printable(name)); err != nil {
+			return written(err)
+		}
+	}
+	return nil
+}
+
+// quietFlag gives cmd the flag -q.
+func (a *app) quietFlag(cmd *cobra.Command, usage string) *cobra.Command {
+	cmd.Flags().BoolVarP(&a.quiet, "quiet", "q", false, usage)
+	return cmd
 }
 
 // written is an error of writing the output, such as a full disk.

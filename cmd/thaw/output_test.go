@@ -50,12 +50,7 @@ func TestExitCodes(t *testing.T) {
 	}
 }
 
-func TestDefaultState(t *testing.T) {
-	t.Setenv("THAW_STATE", "/srv/thaw")
-	if got := defaultState(); got != "/srv/thaw" {
-		t.Error(got)
-	}
-	t.Setenv("THAW_STATE", "")
+func TestOwnState(t *testing.T) {
 	t.Setenv("HOME", "/home/ada")
 	user := map[string]string{"": "/home/ada/.local/state/thaw", "/x": "/x/thaw", "relative": "/home/ada/.local/state/thaw"}
 	for xdg, want := range user {
@@ -63,7 +58,7 @@ func TestDefaultState(t *testing.T) {
 		if os.Geteuid() == 0 {
 			want = "/var/lib/thaw"
 		}
-		if got := defaultState(); got != want {
+		if got := ownState(); got != want {
 			t.Errorf("%q: %s, want %s", xdg, got, want)
 		}
 	}

@@ -125,8 +125,8 @@ func (a *app) peers(cmd *cobra.Command, names []string, f peersFlags) error {
 			return err
 		}
 	}
-	if a.format == formatJSON {
-		return writeJSON(a.stdout, report.WithRatios())
+	if a.asValues() {
+		return a.value(report.WithRatios())
 	}
 	return written(report.WriteText(a.stdout))
 }

@@ -18,8 +18,11 @@ type reporter interface {
 }
 
 func (a *app) reporter() reporter {
-	if a.format == formatJSON {
-		return jsonReporter{a.stdout}
+	switch {
+	case a.quiet:
+		return silentReporter{}
+	case a.asValues():
+		return valueReporter{a}
 	}
 	s := &stepReporter{out: a.stderr, live: isTerminal(a.stderr), done: make(chan struct{})}
 	if s.live {
@@ -28,15 +31,21 @@ func (a *app) reporter() reporter {
 	return s
 }
 
-// jsonReporter writes a line of JSON per event.
-type jsonReporter struct{ out io.Writer }
+// valueReporter writes each event as -o says.
+type valueReporter struct{ app *app }
 
-func (r jsonReporter) event(e thaw.DeployEvent) {
+func (r valueReporter) event(e thaw.DeployEvent) {
 	// A reader that has gone away ends the process by SIGPIPE.
-	_ = writeLine(r.out, e)
+	_ = r.app.nextValue(e)
 }
 
-func (jsonReporter) close() {}
+func (valueReporter) close() {}
+
+// silentReporter says nothing.
+type silentReporter struct{}
+
+func (silentReporter) event(thaw.DeployEvent) {}
+func (silentReporter) close()                 {}
 
 // stepReporter writes a line per finished step and, on a terminal, counts the
 // seconds of the one that runs.

@@ -9,7 +9,7 @@ import (
 )
 
 func newPsCommand(a *app) *cobra.Command {
-	return &cobra.Command{
+	return a.quietFlag(&cobra.Command{
 		Use:   "ps",
 		Short: "List running VMs",
 		Long:  "List the VMs that run now. START says how each was made, SERVED how many\ninvocations it has had, MEMORY what its process occupies.",
@@ -18,7 +18,7 @@ func newPsCommand(a *app) *cobra.Command {
 		Args:              arguments(),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE:              func(cmd *cobra.Command, _ []string) error { return a.ps(cmd) },
-	}
+	}, "print ids alone")
 }
 
 func (a *app) ps(cmd *cobra.Command) error {
@@ -31,10 +31,11 @@ func (a *app) ps(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	if a.format == formatJSON {
-		return writeJSON(a.stdout, all)
+	l := listing{values: all, head: instanceHead(), rows: instanceRows(all)}
+	for _, i := range all {
+		l.names = append(l.names, i.ID)
 	}
-	return writeTable(a.stdout, instanceHead(), instanceRows(all))
+	return a.list(l)
 }
 
 func instanceHead() []string {

@@ -44,7 +44,7 @@ until it is redriven or purged.`,
 }
 
 func newQueueListCommand(a *app, state thaw.ItemState, short, example string) *cobra.Command {
-	return &cobra.Command{
+	return a.quietFlag(&cobra.Command{
 		Use: "ls", Aliases: []string{"list"}, Short: short, Example: example,
 		Long: short + ". ATTEMPTS counts those that failed since it was accepted or\nredriven, by its own fault and the platform's.",
 		Args: arguments(), ValidArgsFunction: cobra.NoFileCompletions,
@@ -54,17 +54,15 @@ func newQueueListCommand(a *app, state thaw.ItemState, short, example string) *c
 				if err != nil {
 					return err
 				}
-				if a.format == formatJSON {
-					return writeJSON(a.stdout, all)
-				}
-				rows := make([][]string, 0, len(all))
+				l := listing{values: all, head: []string{"ID", "FUNCTION", "KIND", "SOURCE", "STATE", "ACCEPTED", "ATTEMPTS", "SIZE", "REASON"}}
 				for _, i := range all {
-					rows = append(rows, []string{i.ID, orDash(i.Ref().String()), string(i.Kind), i.Source, string(i.State), ago(i.Accepted), strconv.Itoa(i.Failures + i.Faults), size(int64(i.Bytes)), orDash(cause(i.Reason))})
+					l.names = append(l.names, i.ID)
+					l.rows = append(l.rows, []string{i.ID, orDash(i.Ref().String()), string(i.Kind), i.Source, string(i.State), ago(i.Accepted), strconv.Itoa(i.Failures + i.Faults), size(int64(i.Bytes)), orDash(cause(i.Reason))})
 				}
-				return writeTable(a.stdout, []string{"ID", "FUNCTION", "KIND", "SOURCE", "STATE", "ACCEPTED", "ATTEMPTS", "SIZE", "REASON"}, rows)
+				return a.list(l)
 			})
 		},
-	}
+	}, "print ids alone")
 }
 
 func newQueueShowCommand(a *app) *cobra.Command {
@@ -80,7 +78,7 @@ func newQueueShowCommand(a *app) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return writeJSON(a.stdout, it)
+				return a.value(it)
 			})
 		},
 	}
@@ -112,8 +110,8 @@ func newQueueChangeCommand(a *app, verb, short, long, done, example string, do f
 				if err != nil {
 					return err
 				}
-				if a.format == formatJSON {
-					return writeJSON(a.stdout, map[string]int{done: n})
+				if a.asValues() {
+					return a.value(map[string]int{done: n})
 				}
 				_, err = fmt.Fprintf(a.stdout, "%d %s\n", n, done)
 				return written(err)

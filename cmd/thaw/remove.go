@@ -34,8 +34,8 @@ func (a *app) remove(ctx context.Context, c *client.Client, name string) error {
 }
 
 func (a *app) removed(name string) error {
-	if a.format == formatJSON {
-		return writeJSON(a.stdout, map[string]string{"removed": name})
+	if a.asValues() {
+		return a.value(map[string]string{"removed": name})
 	}
 	_, err := fmt.Fprintf(a.stdout, "%s removed\n", name)
 	return written(err)

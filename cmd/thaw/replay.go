@@ -93,8 +93,8 @@ func (a *app) replay(cmd *cobra.Command, names []string, f replayFlags) error {
 			return errors.Join(err, e)
 		}
 	}
-	if a.format == formatJSON {
-		return errors.Join(err, writeJSON(a.stdout, replayed))
+	if a.asValues() {
+		return errors.Join(err, a.value(replayed))
 	}
 	return errors.Join(err, written(replayed.WriteText(a.stdout)))
 }

@@ -2,11 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"thaw"
 	"thaw/client"
@@ -17,9 +18,11 @@ type app struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 
-	// The flags of every command.
-	addr   string
+	// flags are those of every command.
+	flags  *pflag.FlagSet
 	format format
+	// quiet has lists print names alone: see [app.quietFlag].
+	quiet bool
 
 	// began says that a command was reached: an error before that is one of
 	// usage.
@@ -35,6 +38,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
+	a.flags = root.PersistentFlags()
 	cmd, err := root.ExecuteContextC(ctx)
 	return a.finish(ctx, cmd, err)
 }
@@ -49,7 +53,7 @@ func (a *app) finish(ctx context.Context, cmd *cobra.Command, err error) int {
 		fmt.Fprintln(a.stderr, "thaw: interrupted")
 		return exitInterrupted
 	}
-	fmt.Fprintln(a.stderr, "thaw: "+printableLines(err.Error()))
+	fmt.Fprintln(a.stderr, paletteOf(a.stderr).red("thaw:"), printableLines(err.Error()))
 	if !a.began {
 		fmt.Fprintf(a.stderr, "usage: %s\nsee: %s --help\n", cmd.UseLine(), cmd.CommandPath())
 		return exitInvalid
@@ -76,12 +80,14 @@ Start a daemon with "thaw serve", write a function with "thaw new", then
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	flags := root.PersistentFlags()
-	flags.StringVar(&a.addr, "addr", envOr("THAW_ADDR", client.DefaultAddr), "`address` of the daemon, also THAW_ADDR")
-	flags.VarP(&a.format, "output", "o", "`format` of the output: table or json")
-	completeWords(root, "output", string(formatTable), string(formatJSON))
+	flags.String(settingAddr, client.DefaultAddr, "`address` of the daemon, also THAW_ADDR")
+	flags.VarP(&a.format, settingOutput, "o", "`format` of the output: table, json or yaml, also THAW_OUTPUT")
+	completeWords(root, settingOutput, formats()...)
 	root.AddGroup(&cobra.Group{ID: groupFunctions, Title: "Functions:"}, &cobra.Group{ID: groupDaemon, Title: "Daemon:"})
 	root.AddCommand(commands(a)...)
-	markBeginning(a, root)
+	for _, cmd := range root.Commands() {
+		a.prepare(cmd)
+	}
 	return root
 }
 
@@ -118,6 +124,7 @@ func commands(a *app) []*cobra.Command {
 		newDemoCommand(a),
 		newDoctorCommand(a),
 		newConformanceCommand(a),
+		newConfigCommand(a),
 		newVersionCommand(a),
 		newStandInCommand(),
 	}
@@ -130,21 +137,36 @@ func commands(a *app) []*cobra.Command {
 	return append(functions, daemon...)
 }
 
-// markBeginning notes on every command that it was reached.
-func markBeginning(a *app, cmd *cobra.Command) {
-	if inner := cmd.RunE; inner != nil {
+// prepare has every command note that it was reached, and look up the format of its
+// output.
+func (a *app) prepare(cmd *cobra.Command) {
+	if inner := cmd.RunE; inner != nil && !cmd.Hidden {
 		cmd.RunE = func(cmd *cobra.Command, args []string) error {
+			if a.quiet && cmd.Flags().Changed(settingOutput) {
+				return errors.New("-q prints names and -o values: use one of them")
+			}
 			a.began = true
+			chosen, err := a.setting(settingOutput)
+			if err != nil {
+				return err
+			}
+			a.format = format(chosen)
 			return inner(cmd, args)
 		}
 	}
 	for _, child := range cmd.Commands() {
-		markBeginning(a, child)
+		a.prepare(child)
 	}
 }
 
-// client returns a client for the daemon that --addr names.
-func (a *app) client() (*client.Client, error) { return client.New(a.addr) }
+// client returns a client for the daemon that --addr or a setting names.
+func (a *app) client() (*client.Client, error) {
+	addr, err := a.setting(settingAddr)
+	if err != nil {
+		return nil, err
+	}
+	return client.New(addr)
+}
 
 // onFunction is what a command does that asks the daemon about the function, or
 // the version of one, named by its argument.
@@ -192,13 +214,6 @@ func (a *app) completeNames(cmd *cobra.Command, args []string, begun string) ([]
 		names = append(names, v.Function)
 	}
 	return names, cobra.ShellCompDirectiveNoFileComp
-}
-
-func envOr(name, otherwise string) string {
-	if v := os.Getenv(name); v != "" {
-		return v
-	}
-	return otherwise
 }
 
 func policyNames() []string {

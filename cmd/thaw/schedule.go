@@ -54,8 +54,8 @@ with the function its schedules go.`,
 				if err != nil {
 					return err
 				}
-				if a.format == formatJSON {
-					return writeJSON(a.stdout, s)
+				if a.asValues() {
+					return a.value(s)
 				}
 				_, err = fmt.Fprintf(a.stdout, "%s invokes %s next at %s\n", s.ID, s.Ref(), s.Next.Format(time.RFC3339))
 				return written(err)
@@ -68,7 +68,7 @@ with the function its schedules go.`,
 }
 
 func newScheduleListCommand(a *app) *cobra.Command {
-	return &cobra.Command{
+	return a.quietFlag(&cobra.Command{
 		Use: "ls", Aliases: []string{"list"}, Short: "List schedules", Long: "List schedules. PROBLEM says why the last slot was left out.", Example: "  thaw schedule ls",
 		Args: arguments(), ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -77,17 +77,15 @@ func newScheduleListCommand(a *app) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				if a.format == formatJSON {
-					return writeJSON(a.stdout, all)
-				}
-				rows := make([][]string, 0, len(all))
+				l := listing{values: all, head: []string{"SCHEDULE", "FUNCTION", "CRON", "NEXT", "LAST", "LAST REQUEST", "PROBLEM"}}
 				for _, s := range all {
-					rows = append(rows, []string{s.ID, s.Ref().String(), s.Spec, ago(s.Next), ago(s.Last), orDash(s.LastRequest), orDash(cause(s.Problem))})
+					l.names = append(l.names, s.ID)
+					l.rows = append(l.rows, []string{s.ID, s.Ref().String(), s.Spec, ago(s.Next), ago(s.Last), orDash(s.LastRequest), orDash(cause(s.Problem))})
 				}
-				return writeTable(a.stdout, []string{"SCHEDULE", "FUNCTION", "CRON", "NEXT", "LAST", "LAST REQUEST", "PROBLEM"}, rows)
+				return a.list(l)
 			})
 		},
-	}
+	}, "print ids alone")
 }
 
 func newScheduleRemoveCommand(a *app) *cobra.Command {

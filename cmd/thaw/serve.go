@@ -90,7 +90,10 @@ VMs, so listen on a loopback address unless something else guards the way.`,
   thaw serve --accel tcg --max-instances 4`,
 		Args:              arguments(),
 		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			if f.state, err = lookUp(cmd.Flags(), settingState); err != nil {
+				return err
+			}
 			if err := f.check(); err != nil {
 				return err
 			}
@@ -102,7 +105,7 @@ VMs, so listen on a loopback address unless something else guards the way.`,
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&f.listen, "listen", client.DefaultAddr, "`address` to answer HTTP on")
-	flags.StringVar(&f.state, "state", defaultState(), "`folder` for functions, images and snapshots, also THAW_STATE")
+	flags.StringVar(&f.state, settingState, ownState(), "`folder` for functions, images and snapshots, also THAW_STATE")
 	flags.StringVar(&f.images, "images", "", "`folder` for what guests boot from (default: in the state folder)")
 	flags.DurationVar(&f.idle, "idle-timeout", daemon.DefaultIdleTimeout, "how long a VM waits for the next invocation, 0 for not at all")
 	flags.IntVar(&f.maxInstances, "max-instances", daemon.DefaultMaxInstances, "most VMs at once")

@@ -1,14 +1,9 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"io"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -34,7 +29,7 @@ func (f *deployFlags) add(cmd *cobra.Command) {
 	flags.DurationVar(&f.timeout, "timeout", thaw.DefaultTimeout, "most an invocation may take")
 	flags.StringArrayVar(&f.env, "env", nil, "environment variable as `NAME=VALUE`, in addition to those of thaw.yaml, may be repeated")
 	flags.StringSliceVar(&f.packages, "package", nil, "Debian `package` that the code needs, instead of those of thaw.yaml, may be repeated")
-	flags.StringVar(&f.policy, "policy", string(thaw.DefaultPolicy), "how VMs get their memory when an invocation does not say: `policy`, as in thaw invoke")
+	flags.StringVar(&f.policy, settingPolicy, string(thaw.DefaultPolicy), "how VMs get their memory when an invocation does not say: `policy`, as in thaw invoke, also THAW_POLICY")
 	completeWords(cmd, "runtime", runtimeNames()...)
 	completeWords(cmd, "policy", policyNames()...)
 }
@@ -80,22 +75,19 @@ func (f deployFlags) project(cmd *cobra.Command, args []string) (name string, s 
 	if name == "" {
 		return name, s, thaw.Errorf(thaw.CodeInvalid, "the function has no name: write one as thaw deploy NAME, or as name: NAME in %s", filepath.Join(dir, project.FileName))
 	}
-	s, err = f.override(cmd, p.Settings)
-	return name, s, err
+	if s, err = f.override(cmd, p.Settings); err != nil {
+		return name, s, err
+	}
+	if s.Policy, err = deployedPolicy(cmd, p); err != nil {
+		return name, s, err
+	}
+	return name, s, s.Validate()
 }
 
 // readProject reads the project file in a folder. Without one it says nothing.
 func readProject(dir string) (project.Project, error) {
 	path := filepath.Join(dir, project.FileName)
-	file, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
-		return project.Project{}, nil
-	}
-	if err != nil {
-		return project.Project{}, thaw.Errorf(thaw.CodeInvalid, "read the project file: %w", err)
-	}
-	defer file.Close()
-	content, err := io.ReadAll(io.LimitReader(file, project.MaxBytes+1))
+	content, err := readIfThere(path)
 	if err != nil {
 		return project.Project{}, thaw.Errorf(thaw.CodeInvalid, "read the project file: %w", err)
 	}
@@ -119,13 +111,28 @@ func (f deployFlags) override(cmd *cobra.Command, s thaw.Settings) (thaw.Setting
 	overrideIf(given("handler"), &s.Handler, f.handler)
 	overrideIf(given("memory"), &s.MemoryBytes, int64(f.memory))
 	overrideIf(given("timeout"), &s.Timeout, f.timeout)
-	overrideIf(given("policy"), &s.Policy, thaw.Policy(f.policy))
 	overrideIf(given("package"), &s.Packages, f.packages)
 	if err := f.overrideEnv(&s); err != nil {
 		return s, err
 	}
-	s = s.WithDefaults()
-	return s, s.Validate()
+	return s.WithDefaults(), nil
+}
+
+// deployedPolicy is the policy of a deploy: it alone can be a setting of the user's, too.
+func deployedPolicy(cmd *cobra.Command, p project.Project) (thaw.Policy, error) {
+	s, err := findSetting(settingPolicy)
+	if err != nil {
+		return "", err
+	}
+	u, err := readUserFile()
+	if err != nil {
+		return "", err
+	}
+	o, err := s.resolve(cmd.Flags(), fromProject(p, settingPolicy), u)
+	if err != nil || o.from == fromDefault { // which may be another one some day
+		return "", err
+	}
+	return thaw.Policy(o.value), nil
 }
 
 func overrideIf[T any](given bool, setting *T, value T) {

@@ -6,7 +6,6 @@ import (
 	"io"
 	"slices"
 	"strconv"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -35,7 +34,7 @@ it could not be trusted.`,
 }
 
 func newSnapshotListCommand(a *app) *cobra.Command {
-	return &cobra.Command{
+	return a.quietFlag(&cobra.Command{
 		Use:     "ls",
 		Aliases: []string{"list"},
 		Short:   "List snapshots and what is in quarantine",
@@ -47,7 +46,7 @@ NON-ZERO how much of it holds something; DISK is what all files occupy.`,
 		Args:              arguments(),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE:              func(cmd *cobra.Command, _ []string) error { return a.listSnapshots(cmd.Context()) },
-	}
+	}, "print ids alone")
 }
 
 func (a *app) listSnapshots(ctx context.Context) error {
@@ -60,18 +59,15 @@ func (a *app) listSnapshots(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if a.format == formatJSON {
-		return writeJSON(a.stdout, all)
-	}
-	rows := make([][]string, 0, len(all))
+	l := listing{values: all, head: []string{"SNAPSHOT", "FUNCTION", "VERSION", "STATUS", "CREATED", "MEMORY", "DISK", "NON-ZERO", "WORKING SET", "LOADING SETS", "PROBLEM"}}
 	for _, s := range all {
-		rows = append(rows, []string{
+		l.names = append(l.names, s.ID)
+		l.rows = append(l.rows, []string{
 			s.ID, orDash(s.Function), versionOf(s), string(s.Status), ago(s.Created), sizeOrDash(s.MemoryBytes), size(s.DiskBytes),
 			sizeOrDash(s.NonZeroPages * thaw.PageSize), sizeOrDash(s.WorkingSetPages * thaw.PageSize), sizeOrDash(s.LoadingBytes()), orDash(cause(s.Problem)),
 		})
 	}
-	head := []string{"SNAPSHOT", "FUNCTION", "VERSION", "STATUS", "CREATED", "MEMORY", "DISK", "NON-ZERO", "WORKING SET", "LOADING SETS", "PROBLEM"}
-	return writeTable(a.stdout, head, rows)
+	return a.list(l)
 }
 
 // versionOf is "-" where nobody knows.
@@ -130,8 +126,8 @@ func (a *app) inspectSnapshot(ctx context.Context, what string) error {
 	if err != nil {
 		return err
 	}
-	if a.format == formatJSON {
-		return writeJSON(a.stdout, s)
+	if a.asValues() {
+		return a.value(s)
 	}
 	return writeSnapshot(a.stdout, s)
 }
@@ -160,11 +156,7 @@ func snapshotCalled(ctx context.Context, c *client.Client, what string) (string,
 }
 
 func writeSnapshot(w io.Writer, s thaw.Snapshot) error {
-	fields := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for _, row := range inspectFields(s) {
-		fmt.Fprintf(fields, "%s\t%s\n", row[0], printable(row[1]))
-	}
-	if err := written(fields.Flush()); err != nil {
+	if err := writeFields(w, inspectFields(s)); err != nil {
 		return err
 	}
 	sums := map[string]string{thaw.FileState: s.State.SHA256, thaw.FileMemory: s.Memory.SHA256, thaw.FileRegions: s.Regions.SHA256}

@@ -118,7 +118,7 @@ func (f suiteFlags) options(names []string) (o suite.Options, err error) {
 	if o.Replay, err = f.replay(o.Bench.Kinds); err != nil {
 		return o, err
 	}
-	o.Faults, err = faultsFlags{n: suiteRounds, pages: suitePages, dir: f.state}.options()
+	o.Faults, err = faultsFlags{n: suiteRounds, pages: suitePages, dir: f.state}.options(f.state)
 	return o, err
 }
 
@@ -319,7 +319,7 @@ func (a *app) suiteDone(r suite.Result, out string) error {
 }
 
 func (a *app) writeResult(r suite.Result) error {
-	if a.format == formatJSON {
+	if a.asValues() {
 		return written(r.WriteJSON(a.stdout))
 	}
 	return written(r.WriteText(a.stdout))

@@ -86,12 +86,12 @@ func toVerify(ctx context.Context, c *client.Client, args []string) (ids []strin
 }
 
 func (a *app) verifyOne(ctx context.Context, c *client.Client, id string) (thaw.Verification, error) {
-	if a.format == formatJSON {
+	if a.asValues() {
 		v, err := c.VerifySnapshot(ctx, id, nil)
 		if err != nil {
 			return v, err
 		}
-		return v, writeJSON(a.stdout, v)
+		return v, a.nextValue(v)
 	}
 	lines := &checkLines{out: a.stdout, progress: a.stderr, live: isTerminal(a.stderr)}
 	v, err := c.VerifySnapshot(ctx, id, lines.event)

@@ -24,8 +24,8 @@ func newVersionCommand(a *app) *cobra.Command {
 func (a *app) version() error {
 	v := buildVersion()
 	platform := runtime.GOOS + "/" + runtime.GOARCH
-	if a.format == formatJSON {
-		return writeJSON(a.stdout, map[string]string{"version": v, "go": runtime.Version(), "platform": platform})
+	if a.asValues() {
+		return a.value(map[string]string{"version": v, "go": runtime.Version(), "platform": platform})
 	}
 	_, err := fmt.Fprintf(a.stdout, "thaw %s %s %s\n", v, runtime.Version(), platform)
 	return written(err)

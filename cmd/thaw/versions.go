@@ -12,7 +12,7 @@ import (
 )
 
 func newVersionsCommand(a *app) *cobra.Command {
-	return &cobra.Command{
+	return a.quietFlag(&cobra.Command{
 		Use:   "versions NAME",
 		Short: "List the versions of a function",
 		Long: `List the versions of a function that are kept, newest first. SERVES marks the one
@@ -23,7 +23,7 @@ the version are boots, and the first of them has one made.`,
 		Args:              arguments("NAME"),
 		ValidArgsFunction: a.completeNames,
 		RunE:              a.onWholeFunction(a.versions),
-	}
+	}, "print NAME:VERSION alone")
 }
 
 // onWholeFunction is [app.onFunction] for what is not about one version.
@@ -42,21 +42,19 @@ func (a *app) versions(ctx context.Context, c *client.Client, name string) error
 	if err != nil {
 		return err
 	}
-	if a.format == formatJSON {
-		return writeJSON(a.stdout, all)
-	}
-	rows := make([][]string, 0, len(all))
+	l := listing{values: all, head: []string{"VERSION", "SERVES", "ALIASES", "CREATED", "CODE", "SNAPSHOT", "DISK", "PROBLEM"}}
 	for _, v := range all {
 		serves := "-"
 		if v.Serves {
 			serves = "yes"
 		}
-		rows = append(rows, []string{
+		l.names = append(l.names, thaw.RefTo(v.Function, v.Number).String())
+		l.rows = append(l.rows, []string{
 			strconv.Itoa(v.Number), serves, orDash(strings.Join(v.Aliases, " ")), ago(v.Created), size(v.CodeBytes),
 			string(v.SnapshotState), sizeOrDash(v.DiskBytes), orDash(cause(v.Problem)),
 		})
 	}
-	return writeTable(a.stdout, []string{"VERSION", "SERVES", "ALIASES", "CREATED", "CODE", "SNAPSHOT", "DISK", "PROBLEM"}, rows)
+	return a.list(l)
 }
 
 func newRollbackCommand(a *app) *cobra.Command {
@@ -105,8 +103,8 @@ func (a *app) rollback(ctx context.Context, c *client.Client, name string, numbe
 	if err != nil {
 		return err
 	}
-	if a.format == formatJSON {
-		return writeJSON(a.stdout, v)
+	if a.asValues() {
+		return a.value(v)
 	}
 	return a.serves(v)
 }

@@ -100,6 +100,22 @@ func (v Value) IsText() bool {
 	return v.node != nil && v.node.Kind == yaml.ScalarNode && v.node.ShortTag() == "!!str"
 }
 
+// Line is v on one line: a scalar as it is written, anything else as JSON, or "" if
+// JSON has not the like.
+func (v Value) Line() string {
+	if v.node == nil {
+		return ""
+	}
+	if v.node.Kind == yaml.ScalarNode {
+		return v.node.Value
+	}
+	raw, err := v.JSON()
+	if err != nil {
+		return ""
+	}
+	return string(raw)
+}
+
 // JSON returns v as JSON, the keys of each mapping in the order of the file.
 // Numbers must be written as JSON has them.
 func (v Value) JSON() (json.RawMessage, error) {

@@ -127,14 +127,6 @@ func (v Value) Place() string {
 	return fmt.Sprintf("%s:%d:%d", v.file, v.node.Line, v.node.Column)
 }
 
-// Line is where v begins, from 1, or 0 of nothing.
-func (v Value) Line() int {
-	if v.node == nil {
-		return 0
-	}
-	return v.node.Line
-}
-
 // at is v as an error is to speak of it: by the place of another node.
 func (v Value) at(n *yaml.Node) Value { return Value{file: v.file, path: v.path, node: n} }
 
