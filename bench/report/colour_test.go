@@ -65,8 +65,6 @@ func TestContrast(t *testing.T) {
 				continue
 			case "text", "dim", "accent":
 				want, behind = 4.5, []string{"surface", "page"}
-			case "paper", "phaseother":
-				want = 2.5
 			case "memread", "memwritten", "memunused", "memlate", "memmissed":
 				want, behind = 1.5, []string{"memuntouched", "memzero"}
 			}
