@@ -20,21 +20,21 @@ import (
 // where temporary files are, and returns a client of it. stop ends it and throws the
 // folder away.
 func (a *app) ownDaemon(ctx context.Context, folder string, args ...string) (c *client.Client, stop func() error, err error) {
-	state, err := os.MkdirTemp(folder, "thaw-own-")
+	state, err := newOwnState(folder)
 	if err != nil {
-		return nil, nil, thaw.Errorf(thaw.CodeInvalid, "make a state folder: %w", err)
+		return nil, nil, err
 	}
 	fmt.Fprintln(a.stderr, "starting a daemon with a state folder of its own")
-	addr, end, err := a.startDaemon(ctx, append([]string{"--state", state}, args...))
+	addr, end, err := a.startDaemon(ctx, append([]string{"--state", state.path}, args...))
 	if err != nil {
-		return nil, nil, errors.Join(err, os.RemoveAll(state))
+		return nil, nil, errors.Join(err, state.remove())
 	}
 	if c, err = client.New(addr); err != nil {
-		return nil, nil, errors.Join(err, end(), os.RemoveAll(state))
+		return nil, nil, errors.Join(err, end(), state.remove())
 	}
 	return c, func() error {
 		c.Close()
-		return errors.Join(end(), os.RemoveAll(state))
+		return errors.Join(end(), state.remove())
 	}, nil
 }
 
