@@ -45,7 +45,7 @@ are those of this command: without any, VERSION gets all.`,
 		Example: `  thaw alias set hello live 3
   thaw alias set hello live 3 --weight 4=0.1`,
 		Args:              arguments("NAME", "ALIAS", "VERSION"),
-		ValidArgsFunction: a.completeNames,
+		ValidArgsFunction: a.complete(false, functionNames, aliasNames, versionNumbers),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			alias, err := parseAlias(args[1], args[2], weights)
 			if err != nil {
@@ -114,7 +114,7 @@ func newAliasListCommand(a *app) *cobra.Command {
 		Long:              "List the aliases of a function and the versions they name.",
 		Example:           "  thaw alias ls hello\n  thaw alias ls hello -o json",
 		Args:              arguments("NAME"),
-		ValidArgsFunction: a.completeNames,
+		ValidArgsFunction: a.completeNames(),
 		RunE:              a.onWholeFunction(a.listAliases),
 	}, "print NAME:ALIAS alone")
 }
@@ -140,7 +140,7 @@ func newAliasRemoveCommand(a *app) *cobra.Command {
 		Long:              "Remove an alias of a function, unless a schedule names it. The versions it names stay.",
 		Example:           "  thaw alias rm hello live",
 		Args:              arguments("NAME", "ALIAS"),
-		ValidArgsFunction: a.completeNames,
+		ValidArgsFunction: a.complete(false, functionNames, aliasNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := thaw.CheckAlias(args[1]); err != nil {
 				return err

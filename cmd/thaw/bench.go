@@ -55,7 +55,7 @@ least as many as start at the same time. The daemon must allow that many VMs
   thaw bench hello --clones 1,4,16 --policies reap,thaw
   thaw bench hello hello-1 hello-2 hello-3 --clones 1,2,4 --different`,
 		Args:              someNames,
-		ValidArgsFunction: a.completeNames,
+		ValidArgsFunction: a.complete(true, functionRefs),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.bench(cmd, args, f)
 		},

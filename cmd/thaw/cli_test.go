@@ -331,8 +331,46 @@ func TestAddressInUse(t *testing.T) {
 func TestCompletion(t *testing.T) {
 	d := serveMemory(t)
 	d.thaw(t, "", "deploy", "hello", pythonFolder(t)).want(t, 0, "", "")
-	d.thaw(t, "", "__complete", "invoke", "").want(t, 0, "hello\n", "")
+	d.thaw(t, "", "deploy", "hello", pythonFolder(t)).want(t, 0, "", "")
+	d.thaw(t, "", "deploy", "other", pythonFolder(t)).want(t, 0, "", "")
+	d.thaw(t, "", "alias", "set", "hello", "live", "1").want(t, 0, "", "")
+	d.thaw(t, "", "schedule", "set", "hello", "@hourly", "--name", "tick").want(t, 0, "", "")
+	names := []string{"hello", "other"}
+	refs := []string{"hello:live", "hello:2", "hello:1", "hello:$LATEST"}
+	for _, c := range []struct {
+		line string // up to what the shell asks for
+		want []string
+	}{
+		{"invoke ", names}, {"invoke o", []string{"other"}}, {"invoke hello:", refs}, {"invoke hello:l", []string{"hello:live"}}, {"invoke nope:", nil}, {"invoke hello ", nil},
+		{"describe ", names}, {"describe hello:", refs}, {"logs hello:", refs}, {"rm hello:", refs}, {"explain hello:", refs}, {"schedule set hello:", refs},
+		{"bench hello other:", []string{"other:1", "other:$LATEST"}}, {"bench hello ", []string{"other"}}, {"bench replay hello:", refs}, {"bench peers hello:", refs},
+		{"versions ", names}, {"versions hello:", nil}, {"ls ", names},
+		{"rollback ", names}, {"rollback hello ", []string{"2", "1"}},
+		{"alias ls ", names}, {"alias set ", names}, {"alias set hello ", []string{"live"}}, {"alias set hello live ", []string{"2", "1"}}, {"alias rm hello ", []string{"live"}},
+		{"diff ", names}, {"diff hello ", []string{"live", "2", "1", "$LATEST"}}, {"diff hello 1 ", []string{"live", "2", "$LATEST"}},
+		{"schedule rm ", []string{"tick"}}, {"queue show ", nil},
+		{"snapshot inspect hel", []string{"hello"}}, {"snapshot verify hello:", refs},
+		{"deploy ", names}, {"deploy ./", nil}, {"deploy hello ", nil},
+		{"bench suite hello", []string{"helloworld"}},
+		{"config set ", []string{"addr", "output", "policy", "state"}}, {"config set output ", formats()}, {"config unset o", []string{"output"}},
+	} {
+		words := strings.Split(c.line, " ")
+		if got := offered(d.thaw(t, "", append([]string{"__complete"}, words...)...)); !slices.Equal(got, c.want) {
+			t.Errorf("%q: %q, want %q", c.line, got, c.want)
+		}
+	}
+	d.thaw(t, "", "__complete", "deploy", "./").want(t, 0, ":16\n", "") // folders
 	d.thaw(t, "", "__complete", "invoke", "--policy", "").want(t, 0, "auto\nboot\nvanilla\neager\n", "")
+}
+
+// offered are the words of a completion, without their descriptions.
+func offered(o outcome) (all []string) {
+	for line := range strings.Lines(o.stdout) {
+		if word, _, _ := strings.Cut(strings.TrimSpace(line), "\t"); !strings.HasPrefix(word, ":") {
+			all = append(all, word)
+		}
+	}
+	return all
 }
 
 // TestQueueCommands takes an invocation to the dead letters and back.

@@ -36,6 +36,7 @@ changes them.
 			}
 			return nil
 		},
+		ValidArgsFunction: completeFolders,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.config(cmd.Flags(), append(args, ".")[0])
 		},
@@ -162,7 +163,7 @@ func newConfigUnsetCommand(a *app) *cobra.Command {
 }
 
 // completeSettings offers the names of settings, and then what one can be.
-func completeSettings(cmd *cobra.Command, args []string, _ string) (words []cobra.Completion, _ cobra.ShellCompDirective) {
+func completeSettings(cmd *cobra.Command, args []string, begun string) (words []cobra.Completion, _ cobra.ShellCompDirective) {
 	switch {
 	case len(args) == 0:
 		for _, s := range settings() {
@@ -174,7 +175,7 @@ func completeSettings(cmd *cobra.Command, args []string, _ string) (words []cobr
 			words = s.words
 		}
 	}
-	return words, cobra.ShellCompDirectiveNoFileComp
+	return fitting(words, args, begun), cobra.ShellCompDirectiveNoFileComp
 }
 
 // changeConfig writes a setting into the user's file; "" takes it out.

@@ -31,6 +31,8 @@ afterwards. What guests boot from is kept in --images, so that the next demo is
 quick.`,
 		Example: "  thaw demo examples/hello",
 		Args:    arguments("DIR"),
+
+		ValidArgsFunction: completeFolders,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.demo(cmd.Context(), args[0], f)
 		},

@@ -33,7 +33,7 @@ value of its own there. thaw.yaml and folders called .git and __pycache__ stay b
   thaw deploy thumbnail ./thumbnail --package python3-numpy --package python3-pil
   thaw deploy web ./web --runtime provided`,
 		Args:              deployArguments,
-		ValidArgsFunction: a.completeNames,
+		ValidArgsFunction: a.completeDeploy,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			name, settings, err := f.project(cmd, args)
 			if err != nil {

@@ -27,7 +27,7 @@ Without a qualifier these are the VMs and invocations of every version.`,
   thaw describe hello:2
   thaw describe hello -o json | jq .snapshot_info.working_set_pages`,
 		Args:              arguments("NAME"),
-		ValidArgsFunction: a.completeNames,
+		ValidArgsFunction: a.completeRefs(),
 		RunE:              a.onFunction(a.describe),
 	}
 }

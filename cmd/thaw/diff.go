@@ -30,7 +30,7 @@ variables, which may be secrets, are shown by -o json only.`,
   thaw diff hello live '$LATEST'
   thaw diff hello 1 2 -o json | jq '.[] | select(.differs)'`,
 		Args:              arguments("NAME", "VERSION", "VERSION"),
-		ValidArgsFunction: a.completeNames,
+		ValidArgsFunction: a.complete(false, functionNames, qualifiers, qualifiers),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			refs := []string{args[0] + ":" + args[1], args[0] + ":" + args[2]}
 			for _, ref := range refs {

@@ -29,7 +29,7 @@ request id that invoke -o json, describe and the X-Amzn-RequestId header tell.`,
   thaw explain hello --svg hello.svg
   thaw explain 0c1f2a3b-5d6e-4f70-8192-a3b4c5d6e7f8 -o json`,
 		Args:              arguments("NAME|INVOCATION"),
-		ValidArgsFunction: a.completeNames,
+		ValidArgsFunction: a.completeRefs(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.explain(cmd.Context(), args[0], svg)
 		},

@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
@@ -13,9 +12,6 @@ import (
 	"thaw"
 	"thaw/project"
 )
-
-// completionTimeout bounds how long the shell waits for names.
-const completionTimeout = time.Second
 
 // completions is how many names it is given at most.
 const completions = 500

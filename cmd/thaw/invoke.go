@@ -49,7 +49,7 @@ how it came about: the start, its phases, page faults and bytes read.`,
   thaw invoke resize -f event.json --cold --policy vanilla -o json
   generate | thaw invoke count -`,
 		Args:              invokeArguments,
-		ValidArgsFunction: a.completeNames,
+		ValidArgsFunction: a.completeRefs(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			request, err := f.request(a.stdin, cmd, args)
 			if err != nil {

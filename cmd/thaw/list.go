@@ -22,7 +22,7 @@ func newListCommand(a *app) *cobra.Command {
   thaw ls -q
   thaw ls -o json`,
 		Args:              cobra.MaximumNArgs(1),
-		ValidArgsFunction: a.completeNames,
+		ValidArgsFunction: a.completeNames(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if q.Limit < 0 {
 				return thaw.Errorf(thaw.CodeInvalid, "--limit cannot be negative")

@@ -33,7 +33,7 @@ The daemon keeps at least the newest 4 MiB of each function's log, and at most 8
   thaw logs hello --since 10m --request 6f1c…
   thaw logs hello -o json | jq 'select(.stream == "stderr")'`,
 		Args:              arguments("NAME"),
-		ValidArgsFunction: a.completeNames,
+		ValidArgsFunction: a.completeRefs(),
 	}
 	cmd.RunE = a.onFunction(func(ctx context.Context, c *client.Client, name string) error {
 		q, err := f.query(time.Now())

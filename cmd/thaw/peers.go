@@ -43,7 +43,7 @@ printed; --go writes them in the Go benchmark format, for benchstat.`,
   thaw bench peers hello -d '{"name": "Ada"}' --peers qemu
   thaw bench peers --runsc /usr/bin/runsc --criu /opt/criu/bin/criu --go peers.txt`,
 		Args:              atMostName,
-		ValidArgsFunction: a.completeNames,
+		ValidArgsFunction: a.completeRefs(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.peers(cmd, args, f)
 		},

@@ -38,9 +38,9 @@ until it is redriven or purged.`,
 		group("dlq", "List dead letters", "List dead letters: what was given up, and why.", "  thaw queue dlq ls",
 			newQueueListCommand(a, thaw.ItemDead, "List dead letters", "  thaw queue dlq ls")),
 		newQueueChangeCommand(a, "redrive", "Have dead letters tried again", "Have dead letters tried as if they were new: the one called ID, or all.", "redriven",
-			"  thaw queue redrive --all", (*client.Client).Redrive),
+			"  thaw queue redrive --all", thaw.ItemDead, (*client.Client).Redrive),
 		newQueueChangeCommand(a, "purge", "Remove what does not run", "Remove items that do not run, dead letters among them: the one called ID, or all.", "purged",
-			"  thaw queue purge --all", (*client.Client).Purge))
+			"  thaw queue purge --all", "", (*client.Client).Purge))
 }
 
 func newQueueListCommand(a *app, state thaw.ItemState, short, example string) *cobra.Command {
@@ -68,7 +68,7 @@ func newQueueListCommand(a *app, state thaw.ItemState, short, example string) *c
 func newQueueShowCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "show ID", Short: "Show everything about an item of the queue", Long: "Show everything about an item of the queue, as JSON: its attempts and its payload.",
-		Example: "  thaw queue show 8e7b3c0a-4f0e-4d7e-9a55-0b6f3f1f2d11", Args: arguments("ID"), ValidArgsFunction: cobra.NoFileCompletions,
+		Example: "  thaw queue show 8e7b3c0a-4f0e-4d7e-9a55-0b6f3f1f2d11", Args: arguments("ID"), ValidArgsFunction: a.complete(false, itemIDs("")),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := thaw.CheckItemID(args[0]); err != nil {
 				return err
@@ -84,10 +84,10 @@ func newQueueShowCommand(a *app) *cobra.Command {
 	}
 }
 
-func newQueueChangeCommand(a *app, verb, short, long, done, example string, do func(*client.Client, context.Context, thaw.ItemFilter) (int, error)) *cobra.Command {
+func newQueueChangeCommand(a *app, verb, short, long, done, example string, completed thaw.ItemState, do func(*client.Client, context.Context, thaw.ItemFilter) (int, error)) *cobra.Command {
 	var all bool
 	cmd := &cobra.Command{
-		Use: verb + " [ID]", Short: short, Long: long, Example: example, ValidArgsFunction: cobra.NoFileCompletions,
+		Use: verb + " [ID]", Short: short, Long: long, Example: example, ValidArgsFunction: a.complete(false, itemIDs(completed)),
 		Args: func(_ *cobra.Command, args []string) error {
 			switch {
 			case len(args) == 0 && !all:

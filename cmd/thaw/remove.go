@@ -21,7 +21,7 @@ invocations of it run. The folder it was deployed from is not touched.`,
   thaw rm hello:3`,
 		Args: arguments("NAME"),
 
-		ValidArgsFunction: a.completeNames,
+		ValidArgsFunction: a.completeRefs(),
 		RunE:              a.onFunction(a.remove),
 	}
 }

@@ -35,7 +35,7 @@ touches the pages in the recorded order, after the recorded time divided by
 thaw bench. Runs as root on the daemon's machine.`,
 		Example:           "  thaw bench replay hello -n 20\n  thaw bench replay hello resize --policies reap,faasnap,thaw -o json\n  thaw bench replay hello --html replay.html",
 		Args:              someNames,
-		ValidArgsFunction: a.completeNames,
+		ValidArgsFunction: a.complete(true, functionRefs),
 		RunE:              func(cmd *cobra.Command, args []string) error { return a.replay(cmd, args, f) },
 	}
 	flags := cmd.Flags()

@@ -85,6 +85,7 @@ Start a daemon with "thaw serve", write a function with "thaw new", then
 	completeWords(root, settingOutput, formats()...)
 	root.AddGroup(&cobra.Group{ID: groupFunctions, Title: "Functions:"}, &cobra.Group{ID: groupDaemon, Title: "Daemon:"})
 	root.AddCommand(commands(a)...)
+	addOwnCommands(root)
 	for _, cmd := range root.Commands() {
 		a.prepare(cmd)
 	}
@@ -135,6 +136,26 @@ func commands(a *app) []*cobra.Command {
 		c.GroupID = groupDaemon
 	}
 	return append(functions, daemon...)
+}
+
+// addOwnCommands adds the commands that the library brings, with examples.
+func addOwnCommands(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	examples := map[string]string{
+		"help": "  thaw help deploy", "completion": "  thaw completion bash > /etc/bash_completion.d/thaw",
+		"bash": "  source <(thaw completion bash)", "zsh": `  thaw completion zsh > "${fpath[1]}/_thaw"`,
+		"fish": "  thaw completion fish > ~/.config/fish/completions/thaw.fish", "powershell": "  thaw completion powershell | Out-String | Invoke-Expression",
+	}
+	for _, cmd := range root.Commands() {
+		if cmd.Name() != "help" && cmd.Name() != "completion" {
+			continue
+		}
+		for _, each := range append(cmd.Commands(), cmd) {
+			each.Example = examples[each.Name()]
+		}
+		cmd.GroupID = groupDaemon
+	}
 }
 
 // prepare has every command note that it was reached, and look up the format of its
@@ -190,30 +211,6 @@ func completeWords(cmd *cobra.Command, flag string, words ...string) {
 	if err != nil {
 		panic(err) // the flag is not there: a mistake in this package
 	}
-}
-
-// completeNames offers the names of functions for the first argument, and the
-// shell's own files for the others if files says so.
-func (a *app) completeNames(cmd *cobra.Command, args []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	if len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveDefault
-	}
-	c, err := a.client()
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveError
-	}
-	defer c.Close()
-	ctx, cancel := context.WithTimeout(cmd.Context(), completionTimeout)
-	defer cancel()
-	all, _, err := c.List(ctx, thaw.FunctionQuery{Prefix: begun, Limit: completions})
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveError
-	}
-	names := make([]cobra.Completion, 0, len(all))
-	for _, v := range all {
-		names = append(names, v.Function)
-	}
-	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
 func policyNames() []string {

@@ -33,7 +33,7 @@ with the function its schedules go.`,
 		Example: `  thaw schedule set hello "*/5 * * * *" -d '{"name": "Ada"}'
   thaw schedule set report "CRON_TZ=Europe/Berlin 0 9 * * MON-FRI" --name morning
   thaw schedule set poll:live "@every 30s"`,
-		Args: arguments("NAME", "CRON"), ValidArgsFunction: a.completeNames,
+		Args: arguments("NAME", "CRON"), ValidArgsFunction: a.completeRefs(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ref, err := thaw.ParseRef(args[0])
 			if err != nil {
@@ -91,7 +91,7 @@ func newScheduleListCommand(a *app) *cobra.Command {
 func newScheduleRemoveCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "rm ID", Aliases: []string{"remove"}, Short: "Remove a schedule", Long: "Remove a schedule. What it has put into the queue stays there.", Example: "  thaw schedule rm morning",
-		Args: arguments("ID"), ValidArgsFunction: cobra.NoFileCompletions,
+		Args: arguments("ID"), ValidArgsFunction: a.complete(false, scheduleIDs),
 		RunE: a.removeSchedule,
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"slices"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -105,7 +104,7 @@ what they occupy.`,
 		Example: `  thaw snapshot inspect hello
   thaw snapshot inspect rb3o52xvlu6cmkq2yqfkp4fiyi -o json | jq .machine`,
 		Args:              arguments("ID|NAME"),
-		ValidArgsFunction: a.completeOneSnapshot,
+		ValidArgsFunction: a.complete(false, refsOrSnapshots),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.inspectSnapshot(cmd.Context(), args[0])
 		},
@@ -241,7 +240,7 @@ from, or that a running VM was restored from, stays.`,
 		Example: `  thaw snapshot rm rb3o52xvlu6cmkq2yqfkp4fiyi
   thaw snapshot rm $(thaw snapshot ls -o json | jq -r '.[] | select(.status == "quarantined") | .id')`,
 		Args:              someIDs,
-		ValidArgsFunction: a.completeSnapshots(func(s thaw.Snapshot) bool { return s.Status != thaw.SnapshotServes }),
+		ValidArgsFunction: a.complete(true, snapshotIDs(func(s thaw.Snapshot) bool { return s.Status != thaw.SnapshotServes })),
 		RunE:              func(cmd *cobra.Command, args []string) error { return a.removeSnapshots(cmd.Context(), args) },
 	}
 }
@@ -273,45 +272,4 @@ func (a *app) removeSnapshots(ctx context.Context, ids []string) error {
 		}
 	}
 	return nil
-}
-
-// completer offers words for arguments.
-type completer = func(cmd *cobra.Command, args []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective)
-
-// completeSnapshots offers the ids of the snapshots that which wants, each with
-// whose it is.
-func (a *app) completeSnapshots(which func(thaw.Snapshot) bool) completer {
-	return func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
-		c, err := a.client()
-		if err != nil {
-			return nil, cobra.ShellCompDirectiveError
-		}
-		defer c.Close()
-		ctx, cancel := context.WithTimeout(cmd.Context(), completionTimeout)
-		defer cancel()
-		all, err := c.Snapshots(ctx)
-		if err != nil {
-			return nil, cobra.ShellCompDirectiveError
-		}
-		var ids []cobra.Completion
-		for _, s := range all {
-			if which(s) && !slices.Contains(args, s.ID) {
-				ids = append(ids, cobra.CompletionWithDesc(s.ID, printable(inWords(s))))
-			}
-		}
-		return ids, cobra.ShellCompDirectiveNoFileComp
-	}
-}
-
-// completeOneSnapshot offers functions and every snapshot for the only argument.
-func (a *app) completeOneSnapshot(cmd *cobra.Command, args []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	if len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	names, directive := a.completeNames(cmd, args, begun)
-	if directive == cobra.ShellCompDirectiveError {
-		return nil, directive
-	}
-	ids, directive := a.completeSnapshots(func(thaw.Snapshot) bool { return true })(cmd, args, begun)
-	return append(names, ids...), directive
 }

@@ -54,7 +54,7 @@ with a state folder that is thrown away.`,
   thaw bench suite helloworld --clones 1,4,16 --different --policies vanilla,reap,thaw
   thaw bench suite --sizes --policies vanilla,reap,faasnap,thaw
   thaw bench suite pyaes --memory 256MiB,512MiB,1GiB`,
-		ValidArgsFunction: cobra.NoFileCompletions,
+		ValidArgsFunction: completeWorkloads,
 		RunE:              func(cmd *cobra.Command, args []string) error { return a.suite(cmd.Context(), args, f) },
 	}
 	flags := cmd.Flags()

@@ -37,7 +37,7 @@ that is not in quarantine. The exit code is 4 when anything is bad.`,
 			}
 			return arguments("ID|NAME")(cmd, args)
 		},
-		ValidArgsFunction: a.completeOneSnapshot,
+		ValidArgsFunction: a.complete(false, refsOrSnapshots),
 		RunE:              func(cmd *cobra.Command, args []string) error { return a.verify(cmd.Context(), args) },
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "verify every snapshot that is not in quarantine")

@@ -21,7 +21,7 @@ the version are boots, and the first of them has one made.`,
 		Example: `  thaw versions hello
   thaw versions hello -o json | jq '.[] | select(.snapshot_state != "ready") | .version'`,
 		Args:              arguments("NAME"),
-		ValidArgsFunction: a.completeNames,
+		ValidArgsFunction: a.completeNames(),
 		RunE:              a.onWholeFunction(a.versions),
 	}, "print NAME:VERSION alone")
 }
@@ -69,7 +69,7 @@ Aliases stay where they are.`,
 		Example: `  thaw rollback hello
   thaw rollback hello 3`,
 		Args:              rollbackArguments,
-		ValidArgsFunction: a.completeNames,
+		ValidArgsFunction: a.complete(false, functionNames, versionNumbers),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			number, err := versionArgument(args[1:])
 			if err != nil {
