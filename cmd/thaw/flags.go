@@ -66,10 +66,10 @@ func parseEnv(args []string) (map[string]string, error) {
 	return env, nil
 }
 
-// ownState returns where a daemon keeps its files unless told otherwise:
+// defaultState returns where a daemon keeps its files unless told otherwise:
 // /var/lib/thaw for root, else the user's own state folder (XDG Base Directory
 // Specification).
-func ownState() string {
+func defaultState() string {
 	if os.Geteuid() == 0 {
 		return "/var/lib/thaw"
 	}

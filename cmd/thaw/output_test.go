@@ -50,7 +50,7 @@ func TestExitCodes(t *testing.T) {
 	}
 }
 
-func TestOwnState(t *testing.T) {
+func TestDefaultState(t *testing.T) {
 	t.Setenv("HOME", "/home/ada")
 	user := map[string]string{"": "/home/ada/.local/state/thaw", "/x": "/x/thaw", "relative": "/home/ada/.local/state/thaw"}
 	for xdg, want := range user {
@@ -58,7 +58,7 @@ func TestOwnState(t *testing.T) {
 		if os.Geteuid() == 0 {
 			want = "/var/lib/thaw"
 		}
-		if got := ownState(); got != want {
+		if got := defaultState(); got != want {
 			t.Errorf("%q: %s, want %s", xdg, got, want)
 		}
 	}

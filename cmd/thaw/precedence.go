@@ -43,7 +43,7 @@ func settings() []setting {
 		{settingAddr, "THAW_ADDR", "address of the daemon", func() string { return client.DefaultAddr }, checkAddr, nil},
 		{settingOutput, "THAW_OUTPUT", "format of the output", func() string { return string(formatTable) }, new(format).Set, formats()},
 		{settingPolicy, "THAW_POLICY", "policy of what is deployed", func() string { return string(thaw.DefaultPolicy) }, checkPolicy, policyNames()},
-		{settingState, "THAW_STATE", "the daemon's folder", ownState, checkState, nil},
+		{settingState, "THAW_STATE", "the daemon's folder", defaultState, checkState, nil},
 	}
 }
 

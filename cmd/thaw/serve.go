@@ -105,7 +105,7 @@ VMs, so listen on a loopback address unless something else guards the way.`,
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&f.listen, "listen", client.DefaultAddr, "`address` to answer HTTP on")
-	flags.StringVar(&f.state, settingState, ownState(), "`folder` for functions, images and snapshots, also THAW_STATE")
+	flags.StringVar(&f.state, settingState, defaultState(), "`folder` for functions, images and snapshots, also THAW_STATE")
 	flags.StringVar(&f.images, "images", "", "`folder` for what guests boot from (default: in the state folder)")
 	flags.DurationVar(&f.idle, "idle-timeout", daemon.DefaultIdleTimeout, "how long a VM waits for the next invocation, 0 for not at all")
 	flags.IntVar(&f.maxInstances, "max-instances", daemon.DefaultMaxInstances, "most VMs at once")
