@@ -14,6 +14,8 @@ type Alias struct {
 	// Weights are the shares of invocations, 0 to 1, that other versions get
 	// (Lambda's AdditionalVersionWeights).
 	Weights map[int]float64 `json:"weights,omitempty"`
+	// Description is for people.
+	Description string `json:"description,omitempty"`
 }
 
 // Validate returns a [CodeInvalid] error that says what is wrong with a. Whether
@@ -21,6 +23,9 @@ type Alias struct {
 func (a Alias) Validate() error {
 	if err := CheckAlias(a.Name); err != nil {
 		return err
+	}
+	if len(a.Description) > MaxDescription {
+		return Errorf(CodeInvalid, "description of alias %s is %d bytes long: use at most %d", a.Name, len(a.Description), MaxDescription)
 	}
 	total := 0.0
 	for _, n := range append([]int{a.Version}, a.others()...) {

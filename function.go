@@ -49,6 +49,8 @@ const (
 	MaxNameLen = 64
 	// MaxHandlerLen is the longest handler in bytes, as in Lambda's CreateFunction.
 	MaxHandlerLen = 128
+	// MaxDescription is the longest description in bytes, as in Lambda's CreateFunction.
+	MaxDescription = 256
 	// MaxPackages is the most packages that a function can ask for.
 	MaxPackages = 32
 	// MaxPackageLen is the longest package name in bytes. Debian's own longest is
@@ -74,6 +76,10 @@ type Settings struct {
 	Policy Policy `json:"policy,omitempty"`
 	// Concurrency is how many invocations an instance serves at once; 0 is one.
 	Concurrency int `json:"concurrency,omitempty"`
+	// Description is for people.
+	Description string `json:"description,omitempty"`
+	// Lambda is kept for clients of the Lambda API; nil when none made the version.
+	Lambda *LambdaInfo `json:"lambda,omitempty"`
 }
 
 // WithDefaults returns s with every unset field set, and its packages in order.
@@ -124,6 +130,9 @@ func (s Settings) Validate() error {
 	}
 	if _, err := ParsePolicy(string(s.Policy)); err != nil {
 		return err
+	}
+	if len(s.Description) > MaxDescription {
+		return Errorf(CodeInvalid, "description is %d bytes long: use at most %d", len(s.Description), MaxDescription)
 	}
 	if err := s.validateSizes(); err != nil {
 		return err

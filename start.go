@@ -118,9 +118,12 @@ type Span struct {
 
 // Invocation is the record of one invocation and of the start it needed.
 type Invocation struct {
-	ID         string             `json:"id"`
-	Function   string             `json:"function"`
-	Version    int                `json:"version"`
+	ID       string `json:"id"`
+	Function string `json:"function"`
+	Version  int    `json:"version"`
+	// Qualifier is as it was asked for: an alias, a number, [Latest], or "" for the
+	// version that served.
+	Qualifier  string             `json:"qualifier,omitempty"`
 	Instance   string             `json:"instance"`
 	Start      Start              `json:"start"`
 	Policy     Policy             `json:"policy"`
@@ -180,6 +183,9 @@ type InvokeRequest struct {
 	// keeps its own.
 	ID    string
 	Trace TraceContext
+	// ClientContext is Lambda's, a JSON object that reaches the function as it is; ""
+	// is the one that [TraceContext.ClientContext] makes of Trace.
+	ClientContext string
 	// LogTail asks for the end of what the function writes.
 	LogTail bool
 	// Policy is the policy of a new instance; "" is the default.

@@ -77,6 +77,9 @@ func (d *Daemon) Remove(_ context.Context, name string) error {
 	}
 	defer d.deploys.unlock(name)
 	versions, err := d.registry.Versions(name)
+	if thaw.CodeOf(err) == thaw.CodeNotFound && d.underWay.forget(name) {
+		return nil // all there was is that it could not be made
+	}
 	if err != nil {
 		return err
 	}
@@ -88,6 +91,7 @@ func (d *Daemon) Remove(_ context.Context, name string) error {
 		errs = append(errs, d.discard(v))
 	}
 	d.history.forget(name)
+	d.underWay.forget(name)
 	d.prune()
 	return errors.Join(append(errs, d.logs.remove(name))...)
 }

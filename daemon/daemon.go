@@ -101,6 +101,7 @@ type Daemon struct {
 	observe   func(thaw.Invocation)
 
 	deploys  keyedMutex
+	underWay deployments
 	rebuilds keyedMutex // by version
 	learning keyedMutex // by snapshot
 	lessons  lessons

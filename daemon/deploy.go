@@ -8,40 +8,54 @@ import (
 	"time"
 
 	"thaw"
+	"thaw/image"
 	"thaw/instance"
 )
 
 // Deploy makes the next version of the function called name out of code, a tar
 // stream, and makes it the one that serves. Until then, and after any error, the
 // one before it does. Earlier versions stay, up to a number. events is told of each step, from one goroutine.
-func (d *Daemon) Deploy(ctx context.Context, name string, s thaw.Settings, code io.Reader, events func(thaw.DeployEvent)) (v thaw.Version, err error) {
+func (d *Daemon) Deploy(ctx context.Context, name string, s thaw.Settings, code io.Reader, events func(thaw.DeployEvent)) (thaw.Version, error) {
 	ctx, end, err := d.begin(ctx)
 	if err != nil {
-		return v, err
+		return thaw.Version{}, err
 	}
 	defer end()
-	s = s.WithDefaults()
-	if err := errors.Join(thaw.CheckName(name), s.Validate()); err != nil {
+	r := thaw.PublishRequest{Function: name, Settings: s.WithDefaults(), Code: code}
+	return d.newVersion(ctx, r, &progress{events: events}, func(thaw.Deployment) {})
+}
+
+// newVersion makes a version as r says. taken is told when its code has been read.
+func (d *Daemon) newVersion(ctx context.Context, r thaw.PublishRequest, p *progress, taken func(thaw.Deployment)) (v thaw.Version, err error) {
+	name := r.Function
+	if err := errors.Join(thaw.CheckName(name), r.Settings.Validate()); err != nil {
 		return v, err
 	}
 	if !d.deploys.tryLock(name) {
 		return v, thaw.Errorf(thaw.CodeConflict, "function %s is being deployed already: wait for that to end", name)
 	}
-	defer d.deploys.unlock(name)
+	unlock := func() { d.deploys.unlock(name) }
+	defer func() { unlock() }()
+	_, e := d.registry.Get(name)
+	first := thaw.CodeOf(e) == thaw.CodeNotFound
+	if r.New && !first {
+		return v, thaw.Errorf(thaw.CodeConflict, "function %s exists already: update it, or choose another name", name)
+	}
+	w := d.underWay.begin(r, first)
+	// Who sees that the deploy has ended can begin the next one.
+	unlock = func() { d.deploys.unlock(name); w.end(err) }
 	defer d.prune() // of versions that go, or of what failed
-	if v, err = d.deploy(ctx, name, s, code, &progress{events: events}); err != nil {
-		if _, e := d.registry.Get(name); thaw.CodeOf(e) == thaw.CodeNotFound {
-			err = errors.Join(err, d.logs.remove(name)) // nobody could ask for them
-		}
+	if v, err = d.deploy(ctx, r, &progress{events: w.watch(p.events)}, func(v thaw.Version) { taken(w.taken(v)) }); err != nil && first {
+		err = errors.Join(err, d.logs.remove(name)) // nobody could ask for them
 	}
 	return v, err
 }
 
 // deploy runs the steps, during which no image is pruned.
-func (d *Daemon) deploy(ctx context.Context, name string, s thaw.Settings, code io.Reader, p *progress) (thaw.Version, error) {
+func (d *Daemon) deploy(ctx context.Context, r thaw.PublishRequest, p *progress, taken func(thaw.Version)) (thaw.Version, error) {
 	d.imageUse.RLock()
 	defer d.imageUse.RUnlock()
-	v, err := d.build(ctx, name, s, code, p)
+	v, err := d.build(ctx, r, p, taken)
 	if err != nil {
 		return v, err
 	}
@@ -52,23 +66,36 @@ func (d *Daemon) deploy(ctx context.Context, name string, s thaw.Settings, code 
 }
 
 // build makes the images of a new version.
-func (d *Daemon) build(ctx context.Context, name string, s thaw.Settings, code io.Reader, p *progress) (v thaw.Version, err error) {
+func (d *Daemon) build(ctx context.Context, r thaw.PublishRequest, p *progress, taken func(thaw.Version)) (v thaw.Version, err error) {
 	done := p.step("image")
-	disk, err := d.images.Code(ctx, code, s)
+	disk, err := d.code(ctx, r)
 	if err != nil {
 		return v, err
 	}
-	base, err := d.images.Base(ctx, s, p.say)
+	number, err := d.registry.NextVersion(r.Function)
 	if err != nil {
 		return v, err
 	}
-	number, err := d.registry.NextVersion(name)
+	v = thaw.Version{Function: r.Function, Number: number, Settings: r.Settings, CodeBytes: disk.Bytes, Created: time.Now().UTC()}
+	v.Images.Code = disk.Key
+	taken(v)
+	base, err := d.images.Base(ctx, r.Settings, p.say)
 	if err != nil {
 		return v, err
 	}
-	v = thaw.Version{Function: name, Number: number, Settings: s, Images: base.Images(disk.Key), CodeBytes: disk.Bytes, Created: time.Now().UTC()}
+	v.Images = base.Images(disk.Key)
 	done(fmt.Sprintf("kernel, root and code disks are ready (code: %d KiB)", disk.Bytes>>10))
 	return v, nil
+}
+
+// code returns the code disk of a new version: one that is made now, or that of an
+// earlier version.
+func (d *Daemon) code(ctx context.Context, r thaw.PublishRequest) (image.Disk, error) {
+	if r.Code != nil {
+		return d.images.Code(ctx, r.Code, r.Settings)
+	}
+	v, err := d.find(r.From)
+	return image.Disk{Key: v.Images.Code, Bytes: v.CodeBytes}, err
 }
 
 // makeSnapshot takes v's snapshot and proves it by one restore. A snapshot that

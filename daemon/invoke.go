@@ -38,7 +38,8 @@ func (d *Daemon) Invoke(ctx context.Context, r thaw.InvokeRequest) (thaw.Reply, 
 		return thaw.Reply{}, err
 	}
 	r, why := withPolicy(r, v)
-	record := thaw.Invocation{ID: cmp.Or(r.ID, uuid.New()), Function: v.Function, Version: v.Number, Time: start.UTC(), Trace: r.Trace}
+	ref, _ := thaw.ParseRef(r.Function) // as resolve has done
+	record := thaw.Invocation{ID: cmp.Or(r.ID, uuid.New()), Function: v.Function, Version: v.Number, Qualifier: ref.Qualifier, Time: start.UTC(), Trace: r.Trace}
 	lease, err := d.pool.Acquire(v, r.Cold || r.Record)
 	if err != nil {
 		d.observe(ended(record, err))
@@ -113,7 +114,7 @@ func (c *call) run(ctx context.Context) (reply []byte, keep bool, err error) {
 	err = c.timeline.Phase(thaw.PhaseInvoke, func() error {
 		result, err = in.Invoke(ctx, agent.Invocation{
 			RequestID: c.record.ID, Payload: c.request.Payload,
-			TraceID: c.request.Trace.XRay(), ClientContext: c.request.Trace.ClientContext(),
+			TraceID: c.request.Trace.XRay(), ClientContext: cmp.Or(c.request.ClientContext, c.request.Trace.ClientContext()),
 		})
 		return err
 	})

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"net/http"
 	"strconv"
 
@@ -50,17 +51,20 @@ func (h handlers) memory(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (h handlers) remove(w http.ResponseWriter, r *http.Request) error {
-	name := r.PathValue("name")
-	if err := h.Catalog.Remove(r.Context(), name); err != nil {
+	if err := h.removeNamed(r.Context(), r.PathValue("name")); err != nil {
 		return err
-	}
-	if thaw.CheckName(name) == nil { // the whole function: a schedule would go on making dead letters
-		if err := h.Schedules.RemoveSchedulesOf(r.Context(), name); err != nil {
-			return err
-		}
 	}
 	w.WriteHeader(http.StatusNoContent)
 	return nil
+}
+
+// removeNamed removes NAME[:VERSION], and with the whole function its schedules,
+// which would go on making dead letters.
+func (h handlers) removeNamed(ctx context.Context, name string) error {
+	if err := h.Catalog.Remove(ctx, name); err != nil || thaw.CheckName(name) != nil {
+		return err
+	}
+	return h.Schedules.RemoveSchedulesOf(ctx, name)
 }
 
 func (h handlers) endIdle(w http.ResponseWriter, r *http.Request) error {

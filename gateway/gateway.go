@@ -63,6 +63,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"sync"
 
 	"thaw"
 	"thaw/gateway/api"
@@ -80,6 +81,19 @@ type Invoker interface {
 // events from one goroutine at a time and not after it has returned.
 type Deployer interface {
 	Deploy(ctx context.Context, name string, s thaw.Settings, code io.Reader, events func(thaw.DeployEvent)) (thaw.Version, error)
+}
+
+// Publisher makes new versions for those who do not wait for them.
+type Publisher interface {
+	// Publish returns when the code has been read. It does not read it afterwards,
+	// nor when ctx has ended.
+	Publish(ctx context.Context, r thaw.PublishRequest) (thaw.Deployment, error)
+	// Deployment returns the deploy of a function that is under way, or the last one if
+	// it failed; Deployments returns all of these, by name.
+	Deployment(name string) (thaw.Deployment, bool)
+	Deployments() []thaw.Deployment
+	// Annotate sets the description of a version.
+	Annotate(ctx context.Context, name string, number int, description string) error
 }
 
 // Catalog holds what is deployed.
@@ -171,6 +185,7 @@ type Schedules interface {
 type Config struct {
 	Invoker   Invoker
 	Deployer  Deployer
+	Publisher Publisher
 	Catalog   Catalog
 	Finder    Finder
 	Versions  Versioner
@@ -189,4 +204,10 @@ type Config struct {
 }
 
 // handlers carries a Config to the handlers of requests.
-type handlers struct{ Config }
+type handlers struct {
+	Config
+	// uploads is held by those who have an archive of code in memory.
+	uploads chan struct{}
+	// aliasing serialises changes of an alias that keep part of it.
+	aliasing *sync.Mutex
+}

@@ -120,11 +120,37 @@ func (b *lockedBuffer) String() string {
 	return b.buf.String()
 }
 
-func start(t *testing.T, e fakeEngine) (url string, log *lockedBuffer) {
+func (e fakeEngine) Publish(context.Context, thaw.PublishRequest) (thaw.Deployment, error) {
+	return thaw.Deployment{}, errors.New("nothing is published here")
+}
+
+func (e fakeEngine) Deployment(string) (thaw.Deployment, bool) { return thaw.Deployment{}, false }
+
+func (e fakeEngine) Deployments() []thaw.Deployment { return nil }
+
+func (e fakeEngine) Annotate(context.Context, string, int, string) error { return nil }
+
+// engine is all that a gateway stands before.
+type engine interface {
+	Invoker
+	Deployer
+	Publisher
+	Catalog
+	Finder
+	Versioner
+	SnapshotCatalog
+	Verifier
+	Monitor
+	Acceptor
+	Queue
+	Schedules
+}
+
+func start(t *testing.T, e engine) (url string, log *lockedBuffer) {
 	t.Helper()
 	log = &lockedBuffer{}
 	server := httptest.NewServer(New(Config{
-		Invoker: e, Deployer: e, Catalog: e, Finder: e, Versions: e, Snapshots: e, Verifier: e, Monitor: e,
+		Invoker: e, Deployer: e, Publisher: e, Catalog: e, Finder: e, Versions: e, Snapshots: e, Verifier: e, Monitor: e,
 		Logger:   slog.New(slog.NewTextHandler(log, nil)),
 		Acceptor: e, Queue: e, Schedules: e,
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "metric 1\n") }),
@@ -265,7 +291,7 @@ func TestInvokeRequests(t *testing.T) {
 		{name: "unknown type", header: http.Header{"X-Amz-Invocation-Type": {"Later"}}, status: 400, kind: "InvalidParameterValueException", blame: "User"},
 		{name: "unknown parameter", path: invokeURL + "?x=2", status: 400, kind: "InvalidParameterValueException", blame: "User"},
 		{name: "bad name", path: "/2015-03-31/functions/-x/invocations", status: 400, kind: "InvalidParameterValueException", blame: "User"},
-		{name: "unknown path", path: "/2015-03-31/functions/x/aliases", status: 404, kind: "ResourceNotFoundException", blame: "User"},
+		{name: "unknown operation", path: "/2015-03-31/functions/x/policy", status: 400, kind: "NotSupportedException", blame: "User"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -44,7 +44,7 @@ func (h handlers) invoke(w http.ResponseWriter, r *http.Request) error {
 		reply, err = asFunctionError(reply, err), nil
 	}
 	if err != nil {
-		return err
+		return h.notYet(request.Function, err)
 	}
 	x := exchangeOf(r)
 	x.start, x.invocation = string(reply.Start), reply.ID
@@ -58,7 +58,7 @@ func (h handlers) invoke(w http.ResponseWriter, r *http.Request) error {
 // dryRun checks a request without running anything.
 func (h handlers) dryRun(w http.ResponseWriter, r *http.Request, request thaw.InvokeRequest) error {
 	if _, err := h.Finder.Find(r.Context(), request.Function); err != nil {
-		return err
+		return h.notYet(request.Function, err)
 	}
 	w.Header().Set(api.HeaderServerTiming, api.FormatTiming(nil, milliseconds(time.Since(exchangeOf(r).began))))
 	w.WriteHeader(http.StatusNoContent)
@@ -85,7 +85,7 @@ func (h handlers) event(w http.ResponseWriter, r *http.Request, request thaw.Inv
 // accept puts an invocation of a function that exists into the queue.
 func (h handlers) accept(r *http.Request, a thaw.AsyncRequest) (thaw.QueueItem, error) {
 	if _, err := h.Finder.Find(r.Context(), a.Function); err != nil {
-		return thaw.QueueItem{}, err
+		return thaw.QueueItem{}, h.notYet(a.Function, err)
 	}
 	return h.Acceptor.Enqueue(r.Context(), a)
 }
@@ -107,8 +107,11 @@ func readInvoke(w http.ResponseWriter, r *http.Request) (thaw.InvokeRequest, err
 	if err := checkInvocationType(r); err != nil {
 		return request, err
 	}
-	ref, err := readRef(r)
+	ref, err := lambdaRef(r)
 	if err != nil {
+		return request, err
+	}
+	if request.ClientContext, err = clientContext(r); err != nil {
 		return request, err
 	}
 	if request.LogTail, err = wantsLog(r); err != nil {
@@ -132,20 +135,6 @@ func readInvoke(w http.ResponseWriter, r *http.Request) (thaw.InvokeRequest, err
 	}
 	request.Payload, err = readPayload(w, r)
 	return request, err
-}
-
-// readRef reads which version is to be invoked: the qualifier is in the path or in
-// the query, as in Lambda.
-func readRef(r *http.Request) (thaw.Ref, error) {
-	ref, err := thaw.ParseRef(r.PathValue("name"))
-	q := r.URL.Query().Get("Qualifier")
-	switch {
-	case err != nil || q == "" || q == ref.Qualifier:
-		return ref, err
-	case ref.Qualifier != "":
-		return ref, thaw.Errorf(thaw.CodeInvalid, "the path names %s and the query the qualifier %s: give one of the two", ref, printable(q))
-	}
-	return thaw.ParseRef(ref.Function + ":" + q)
 }
 
 func checkInvocationType(r *http.Request) error {
@@ -189,21 +178,26 @@ func isJSON(body []byte) bool { return json.Valid(body) && utf8.Valid(body) }
 
 // readBody reads at most [thaw.MaxPayload] bytes.
 func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	return readBounded(w, r, thaw.MaxPayload, bodyTimeout, payloadTooLarge)
+}
+
+// readBounded reads at most most bytes, within the time that patience is.
+func readBounded(w http.ResponseWriter, r *http.Request, most int64, patience time.Duration, tooLarge func() error) ([]byte, error) {
 	conn := http.NewResponseController(w)
-	if r.ContentLength > thaw.MaxPayload {
+	if r.ContentLength > most {
 		if r.Header.Get("Expect") == "" { // else it waits to be told to send
 			drain(conn, r.Body)
 		}
-		return nil, payloadTooLarge()
+		return nil, tooLarge()
 	}
 	// A writer without deadlines is that of a test; nothing is lost.
-	_ = conn.SetReadDeadline(time.Now().Add(bodyTimeout))
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, thaw.MaxPayload))
+	_ = conn.SetReadDeadline(time.Now().Add(patience))
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, most))
 	// Left in place, the deadline would end the request itself while it runs.
 	_ = conn.SetReadDeadline(time.Time{})
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		drain(conn, r.Body)
-		return nil, payloadTooLarge()
+		return nil, tooLarge()
 	}
 	if err != nil {
 		return nil, thaw.Errorf(thaw.CodeInvalid, "the request's body cannot be read: %w", err)

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
 	"thaw"
@@ -42,7 +41,7 @@ func (h handlers) fail(w http.ResponseWriter, r *http.Request, err error) {
 		w.Header().Set("Retry-After", "1")
 	}
 	w.Header().Set("Cache-Control", "no-store")
-	if !strings.HasPrefix(r.URL.Path, api.PathInvokePrefix) {
+	if !isLambda(r.URL.Path) {
 		writeJSON(w, m.Status, api.Error{Code: m.Code, Message: message})
 		return
 	}

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 
 	"thaw"
 	"thaw/gateway/api"
@@ -31,6 +32,10 @@ type route struct {
 }
 
 func (h handlers) routes() []route {
+	return append(h.lambdaRoutes(), h.ownRoutes()...)
+}
+
+func (h handlers) ownRoutes() []route {
 	function, snapshot, item := api.PathFunctions+"/{name}", api.PathSnapshots+"/{snapshot}", api.PathQueue+"/{item}"
 	return []route{
 		{api.PathOpenFaaS + "/{name}", everyMethod(h.openFaaS)},
@@ -60,9 +65,6 @@ func (h handlers) routes() []route {
 		{api.PathSchedules + "/{schedule}", map[string]endpoint{
 			http.MethodPut:    {h.setSchedule, nil},
 			http.MethodDelete: {h.removeSchedule, nil},
-		}},
-		{api.PathInvokePrefix + "{name}" + api.PathInvokeSuffix, map[string]endpoint{
-			http.MethodPost: {h.invoke, []string{"Qualifier"}},
 		}},
 		{api.PathFunctions, map[string]endpoint{
 			http.MethodGet: {h.functions, []string{"after", "limit", "prefix"}},
@@ -134,7 +136,7 @@ func everyMethod(f handler) map[string]endpoint {
 // New returns the handler for everything a gateway serves. It may be used by
 // many requests at once.
 func New(c Config) http.Handler {
-	h := handlers{c}
+	h := handlers{c, make(chan struct{}, uploadsAtOnce), &sync.Mutex{}}
 	mux := http.NewServeMux()
 	for _, r := range h.routes() {
 		mux.Handle(r.pattern, h.reply(r.serve))
@@ -192,6 +194,9 @@ func (t route) refuseMethod(w http.ResponseWriter, r *http.Request) error {
 }
 
 func unknownPath(_ http.ResponseWriter, r *http.Request) error {
+	if isLambda(r.URL.Path) {
+		return notSupported(r)
+	}
 	return thaw.Errorf(thaw.CodeNotFound, "there is no %s: functions are under %s, invocations under %s{name}%s", printable(r.URL.Path), api.PathFunctions, api.PathInvokePrefix, api.PathInvokeSuffix)
 }
 

@@ -68,7 +68,7 @@ func (h handlers) setAlias(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	a := thaw.Alias{Name: r.PathValue("alias"), Version: body.Version, Weights: body.Weights}
+	a := thaw.Alias{Name: r.PathValue("alias"), Version: body.Version, Weights: body.Weights, Description: body.Description}
 	if err := a.Validate(); err != nil {
 		return err
 	}

@@ -45,7 +45,7 @@ func TestVersions(t *testing.T) {
 		{"POST", ":live/rollback", "", 400, `not valid`, ""},
 		{"GET", "/rollback", "", 405, `use POST`, ""},
 		{"GET", "/aliases", "", 200, `{"aliases":[]}`, "aliases of hello"},
-		{"PUT", "/aliases/live", `{"version":1,"weights":{"2":0.1}}`, 200, `{"alias":"live","version":1,"weights":{"2":0.1}}`, "set hello {live 1 map[2:0.1]}"},
+		{"PUT", "/aliases/live", `{"version":1,"weights":{"2":0.1}}`, 200, `{"alias":"live","version":1,"weights":{"2":0.1}}`, "set hello {live 1 map[2:0.1] }"},
 		{"PUT", "/aliases/live", `{"version":0}`, 400, `version 0 of alias live`, ""},
 		{"PUT", "/aliases/live", `{"version":1,"weights":{"2":1.1}}`, 400, `out of range`, ""},
 		{"PUT", "/aliases/live", `{"version":1,"weights":{"one":1}}`, 400, `cannot be read`, ""},

@@ -31,6 +31,7 @@ func Keys() []Key {
 		{"env", "map of strings", "", "environment variables; values are taken as they are written", readEnv},
 		{"packages", "list of strings", "", "Debian packages that python3 and node need, such as `python3-numpy`", readPackages},
 		{"policy", "string", "auto", "how its VMs get their memory when an invocation does not say: " + policies(), readPolicy},
+		{"description", "string", "", "what it is, for people, of at most 256 bytes", readDescription},
 	}
 }
 
@@ -112,6 +113,11 @@ func readPackages(p *Project, v strictyaml.Value) (err error) {
 func readPolicy(p *Project, v strictyaml.Value) error {
 	text, err := nonEmpty(v)
 	p.Settings.Policy = thaw.Policy(text)
+	return err
+}
+
+func readDescription(p *Project, v strictyaml.Value) (err error) {
+	p.Settings.Description, err = nonEmpty(v)
 	return err
 }
 

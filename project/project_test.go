@@ -58,7 +58,7 @@ func TestMistakes(t *testing.T) {
 	for text, want := range map[string]string{
 		"memroy: 1GiB":                          `f:1:1: memroy: unknown key: did you mean memory?`,
 		"Memory: 1GiB":                          `f:1:1: Memory: unknown key: did you mean memory?`,
-		"\ncolour: red":                         `f:2:1: colour: unknown key: choose one of env, …`,
+		"\ncolour: red":                         `f:2:1: colour: unknown key: choose one of description, …`,
 		"name: a\nname: b":                      `f:2:1: name: is there twice, first in line 1: keep one`,
 		"env:\n  A: 1\n  A: 2":                  `f:3:3: env.A: is there twice, first in line 2: keep one`,
 		"name:":                                 `f:1:1: name: has no value: write one, or leave the key out`,

@@ -59,7 +59,7 @@ func withQueue(d *daemon.Daemon, f serveFlags, logger *slog.Logger) (engine, err
 	}
 	schedules := schedule.Start(q, nil, logger)
 	return engine{
-		invoker: d, deployer: d, catalog: d, finder: d, versions: d, snapshots: d, verifier: d, monitor: d, acceptor: q, queue: q, schedules: schedules,
+		invoker: d, deployer: d, publisher: d, catalog: d, finder: d, versions: d, snapshots: d, verifier: d, monitor: d, acceptor: q, queue: q, schedules: schedules,
 		accelerator: d.Accelerator, prestarted: d.Prestarted,
 		close: func(ctx context.Context) error {
 			schedules.Close()

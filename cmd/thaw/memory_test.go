@@ -248,3 +248,15 @@ func (o *output) String() string {
 	defer o.mu.Unlock()
 	return o.buf.String()
 }
+
+// Publish is a deploy that has ended when it returns.
+func (e *memoryEngine) Publish(ctx context.Context, r thaw.PublishRequest) (thaw.Deployment, error) {
+	v, err := e.Deploy(ctx, r.Function, r.Settings, r.Code, func(thaw.DeployEvent) {})
+	return thaw.Deployment{Version: v}, err
+}
+
+func (e *memoryEngine) Deployment(string) (thaw.Deployment, bool) { return thaw.Deployment{}, false }
+
+func (e *memoryEngine) Deployments() []thaw.Deployment { return nil }
+
+func (e *memoryEngine) Annotate(context.Context, string, int, string) error { return nil }

@@ -53,6 +53,7 @@ type serveFlags struct {
 type engine struct {
 	invoker   gateway.Invoker
 	deployer  gateway.Deployer
+	publisher gateway.Publisher
 	catalog   gateway.Catalog
 	finder    gateway.Finder
 	versions  gateway.Versioner
@@ -204,6 +205,7 @@ func newHandler(e engine, f serveFlags, scrape http.Handler, logger *slog.Logger
 	return gateway.New(gateway.Config{
 		Invoker:   e.invoker,
 		Deployer:  e.deployer,
+		Publisher: e.publisher,
 		Catalog:   e.catalog,
 		Finder:    e.finder,
 		Versions:  e.versions,

@@ -14,10 +14,15 @@ import (
 // (https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html), so that SDKs
 // work when pointed here.
 const (
-	PathInvokePrefix = "/2015-03-31/functions/" // + name + PathInvokeSuffix
+	PathInvokePrefix = PathLambda + "/" // + name + PathInvokeSuffix
 	PathInvokeSuffix = "/invocations"
-	PathFunctions    = "/v1/functions" // + "/" + name + PathLogsSuffix
-	PathLogsSuffix   = "/logs"
+	// PathLambda begins the paths of functions in the Lambda API, but for those that
+	// came later, PathLambdaAsync, PathLambdaStream and those of what is not there.
+	PathLambda      = "/2015-03-31/functions"
+	PathLambdaAsync = "/2014-11-13/functions"
+	PathLambdaTags  = "/2017-03-31/tags"
+	PathFunctions   = "/v1/functions" // + "/" + name + PathLogsSuffix
+	PathLogsSuffix  = "/logs"
 	// PathMemorySuffix and those below follow a function's path; an alias follows
 	// PathAliasesSuffix.
 	PathMemorySuffix   = "/memory"
@@ -69,8 +74,9 @@ const (
 	HeaderFunctionError   = "X-Amz-Function-Error"
 	HeaderExecutedVersion = "X-Amz-Executed-Version"
 	HeaderErrorType       = "X-Amzn-ErrorType"
-	HeaderLogType         = "X-Amz-Log-Type"   // None or Tail
-	HeaderLogResult       = "X-Amz-Log-Result" // base64
+	HeaderLogType         = "X-Amz-Log-Type"       // None or Tail
+	HeaderLogResult       = "X-Amz-Log-Result"     // base64
+	HeaderClientContext   = "X-Amz-Client-Context" // a JSON object in base64
 	// HeaderRequestID is on every reply. On the reply of an invocation it is
 	// the id of its record; on an error it is the request's id in the log.
 	HeaderRequestID = "X-Amzn-RequestId"
@@ -108,6 +114,8 @@ const (
 	// MaxCode is the largest tar stream of a deploy in bytes: 250 MB, as AWS
 	// Lambda has it for an unzipped deployment package.
 	MaxCode = 250 << 20
+	// MaxCodeEntries is how many files, folders and links it may hold.
+	MaxCodeEntries = 20_000
 	// MaxSettings bounds the settings part of a deploy; its largest field, the
 	// environment, is bounded by thaw.MaxEnvBytes.
 	MaxSettings = 64 << 10
@@ -215,6 +223,8 @@ type Aliases struct {
 type Alias struct {
 	Version int             `json:"version"`
 	Weights map[int]float64 `json:"weights,omitempty"`
+	// Description is for people.
+	Description string `json:"description,omitempty"`
 }
 
 // Instances is the reply to a list of instances.
