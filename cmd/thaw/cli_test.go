@@ -131,7 +131,7 @@ func TestLifeOfAFunction(t *testing.T) {
 	d.thaw(t, "", "invoke", "hello", "-d", `{"a":1}`).want(t, 0, `{"a":1}`, "")
 	d.thaw(t, "", "describe", "hello").want(t, 0, "615 pages, 2.4 MiB", "")
 	d.thaw(t, "", "describe", "hello").want(t, 0, "python3-numpy python3-pil", "")
-	d.thaw(t, "", "describe", "hello").want(t, 0, "inv-1       -     1        cold   auto    150 ms    3        2      600         4.0 KiB  -", "")
+	d.thaw(t, "", "describe", "hello").want(t, 0, "cold  auto    150.0        1        3      2         600  4.0 KiB  inv-1\n", "")
 	d.thaw(t, "", "logs", "hello").want(t, 0, "i-1 stdout   hi \uFFFD[31mred\n", "")
 	d.thaw(t, "", "rm", "hello").want(t, 0, "hello removed\n", "")
 	for _, verb := range []string{"rm", "describe", "logs", "invoke"} {

@@ -7,7 +7,6 @@ import (
 	"io"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -21,8 +20,9 @@ func newDescribeCommand(a *app) *cobra.Command {
 		Use:   "describe NAME",
 		Short: "Show everything about a function",
 		Long: `Show the version of a function that serves, or the one that NAME:QUALIFIER names:
-its settings, its snapshot and what that occupies, its VMs and its latest invocations.
-Without a qualifier these are the VMs and invocations of every version.`,
+its settings, its snapshot with what that occupies, its VMs, and its last starts, those
+that found no idle VM or failed. Without a qualifier these are the VMs and starts of
+every version. A terminal that is narrow gets fewer columns.`,
 		Example: `  thaw describe hello
   thaw describe hello:2
   thaw describe hello -o json | jq .snapshot_info.working_set_pages`,
@@ -44,34 +44,50 @@ func (a *app) describe(ctx context.Context, c *client.Client, name string) error
 }
 
 func writeDescription(w io.Writer, d thaw.Description) error {
-	rows := append(versionFields(d.Version), pointerFields(d)...)
+	rows := append(versionFields(d), settingFields(d.Version)...)
 	rows = append(rows, snapshotFields(d)...)
 	for _, disk := range d.Disks {
 		rows = append(rows, [2]string{"disk", disk})
+	}
+	if len(d.Invocations) > 0 {
+		rows = append(rows, warmField(d.Invocations))
 	}
 	if err := writeFields(w, rows); err != nil {
 		return err
 	}
 	if len(d.Instances) > 0 {
 		fmt.Fprintln(w)
-		if err := writeTable(w, instanceHead(), instanceRows(d.Instances)); err != nil {
+		head, rows := fit(terminalWidth(w), instanceHead(), instanceRows(d.Instances), "FUNCTION", "PID", "CREATED", "SERVED")
+		if err := writeTable(w, head, rows); err != nil {
 			return err
 		}
 	}
-	if len(d.Invocations) == 0 {
+	starts := lastStarts(d.Invocations)
+	if len(starts) == 0 {
 		return nil
 	}
 	fmt.Fprintln(w)
-	return writeTable(w, invocationHead(), invocationRows(d.Invocations))
+	return writeStarts(w, starts)
 }
 
-func versionFields(v thaw.Version) [][2]string {
-	rows := [][2]string{
-		{"function", v.Function},
-		{"version", strconv.Itoa(v.Number)},
-		{"created", v.Created.Local().Format("2006-01-02 15:04:05") + ", " + ago(v.Created)},
-		{"runtime", string(v.Runtime)},
+// versionFields say which version it is, and what points at it.
+func versionFields(d thaw.Description) [][2]string {
+	serves := "serves"
+	if d.Serving != d.Number {
+		serves = fmt.Sprintf("version %d serves", d.Serving)
 	}
+	rows := [][2]string{
+		{"function", d.Function},
+		{"version", fmt.Sprintf("%d, %s", d.Number, serves)},
+	}
+	for _, a := range d.Aliases {
+		rows = append(rows, [2]string{"alias", a.Name + ", " + routing(a)})
+	}
+	return append(rows, [2]string{"created", d.Created.Local().Format("2006-01-02 15:04:05") + ", " + ago(d.Created)})
+}
+
+func settingFields(v thaw.Version) [][2]string {
+	rows := [][2]string{{"runtime", string(v.Runtime)}}
 	if v.Handler != "" {
 		rows = append(rows, [2]string{"handler", v.Handler})
 	}
@@ -90,19 +106,6 @@ func versionFields(v thaw.Version) [][2]string {
 	return rows
 }
 
-// pointerFields say what points at a version.
-func pointerFields(d thaw.Description) [][2]string {
-	text := "yes"
-	if d.Serving != d.Number {
-		text = fmt.Sprintf("no, version %d does", d.Serving)
-	}
-	rows := [][2]string{{"serves", text}}
-	for _, a := range d.Aliases {
-		rows = append(rows, [2]string{"alias", a.Name + ", " + routing(a)})
-	}
-	return rows
-}
-
 func snapshotFields(d thaw.Description) [][2]string {
 	if d.SnapshotInfo == nil {
 		reason := d.Problem
@@ -112,38 +115,17 @@ func snapshotFields(d thaw.Description) [][2]string {
 		return [][2]string{{"snapshot", "none, every start is a boot: " + oneLine(reason)}}
 	}
 	s := d.SnapshotInfo
-	rows := [][2]string{
-		{"snapshot", s.ID + ", " + size(s.DiskBytes) + " on disk"},
-		{"", "in " + s.Folder},
-		{"", fmt.Sprintf("%s of %s pages of memory hold something", count(s.NonZeroPages), count(s.MemoryBytes/thaw.PageSize))},
-		{"", fmt.Sprintf("made with %s %s, accelerator %s", s.Machine.VMM, s.Machine.VMMVersion, s.Machine.Accelerator)},
+	loading := "none made yet"
+	if n := s.LoadingBytes(); n > 0 {
+		loading = size(n)
 	}
-	if s.WorkingSetPages == 0 {
-		return append(rows, [2]string{"working set", "not recorded yet"})
+	return [][2]string{
+		{"snapshot", s.ID},
+		{"  folder", s.Folder},
+		{"  made with", fmt.Sprintf("%s %s, accelerator %s", s.Machine.VMM, s.Machine.VMMVersion, s.Machine.Accelerator)},
+		{"  logical", fmt.Sprintf("%s of memory, %s of it (%s pages) not zero", size(s.MemoryBytes), size(s.NonZeroPages*thaw.PageSize), count(s.NonZeroPages))},
+		{"  on disk", size(s.DiskBytes)},
+		{"  working set", recordedPages(s.WorkingSetPages)},
+		{"  loading sets", loading},
 	}
-	return append(rows, [2]string{"working set", fmt.Sprintf("%s pages, %s", count(s.WorkingSetPages), size(s.WorkingSetPages*thaw.PageSize))})
-}
-
-func invocationHead() []string {
-	return []string{"INVOCATION", "TIME", "VERSION", "START", "POLICY", "DURATION", "TRAPPED", "MAJOR", "PREFETCHED", "READ", "ERROR"}
-}
-
-func invocationRows(all []thaw.Invocation) [][]string {
-	rows := make([][]string, 0, len(all))
-	for _, i := range all {
-		rows = append(rows, []string{
-			i.ID, ago(i.Time), strconv.Itoa(i.Version), string(i.Start), string(i.Policy), duration(i.DurationMS),
-			count(i.Faults.Trapped), count(i.Faults.Major), count(i.PagesPrefetched), size(i.BytesRead), orDash(failure(i)),
-		})
-	}
-	return rows
-}
-
-// failure says in a few words why an invocation had no good reply.
-func failure(i thaw.Invocation) string {
-	const most = 40
-	if short := []rune(i.Error); len(short) > most {
-		return string(short[:most]) + "…"
-	}
-	return i.FunctionError + i.Error
 }

@@ -8,7 +8,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"thaw"
-	"thaw/bench"
 	"thaw/client"
 	"thaw/explain"
 )
@@ -116,15 +115,4 @@ func newest(ctx context.Context, c *client.Client, name string) (thaw.Invocation
 	}
 	cold := slices.IndexFunc(d.Invocations, func(i thaw.Invocation) bool { return i.Start == thaw.StartCold })
 	return c.Invocation(ctx, d.Invocations[max(cold, 0)].ID) // complete
-}
-
-// warm is the median of the warm invocations, 0 of none.
-func warm(all []thaw.Invocation) float64 {
-	var took []float64
-	for _, i := range all {
-		if i.Start == thaw.StartWarm && i.Error == "" {
-			took = append(took, i.DurationMS)
-		}
-	}
-	return bench.SpreadOf(took).Median
 }

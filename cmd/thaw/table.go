@@ -3,8 +3,11 @@ package main
 import (
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"golang.org/x/term"
 )
 
 // writeTable writes rows under a head, in columns.
@@ -30,15 +33,95 @@ func writeTable(w io.Writer, head []string, rows [][]string) error {
 	return written(err)
 }
 
-// writeFields writes names and what is to be said of each.
+// alignRight pads the cells of columns, and their heads, to the left: they are numbers.
+func alignRight(head []string, rows [][]string, columns ...string) {
+	widths := widthsOf(append([][]string{head}, rows...))
+	for i, name := range slices.Clone(head) {
+		if !slices.Contains(columns, name) {
+			continue
+		}
+		for _, row := range append([][]string{head}, rows...) {
+			row[i] = strings.Repeat(" ", widths[i]-utf8.RuneCountInString(row[i])) + row[i]
+		}
+	}
+}
+
+// fit leaves out columns, in the order of spare, until rows are not wider than width.
+// A width of 0 has room for all.
+func fit(width int, head []string, rows [][]string, spare ...string) ([]string, [][]string) {
+	for _, column := range spare {
+		if width == 0 || rowWidth(widthsOf(append([][]string{head}, rows...))) <= width {
+			break
+		}
+		head, rows = without(head, rows, column)
+	}
+	return head, rows
+}
+
+func rowWidth(widths []int) int {
+	total := 2 * max(0, len(widths)-1)
+	for _, w := range widths {
+		total += w
+	}
+	return total
+}
+
+// without leaves one column out.
+func without(head []string, rows [][]string, column string) ([]string, [][]string) {
+	at := slices.IndexFunc(head, func(h string) bool { return strings.TrimSpace(h) == column })
+	if at < 0 {
+		return head, rows
+	}
+	cut := func(row []string) []string { return slices.Delete(slices.Clone(row), at, at+1) }
+	less := make([][]string, 0, len(rows))
+	for _, row := range rows {
+		less = append(less, cut(row))
+	}
+	return cut(head), less
+}
+
+// terminalWidth is how many characters a line of the terminal w has, 0 of what is
+// none.
+func terminalWidth(w io.Writer) int {
+	file, ok := w.(*os.File)
+	if !ok {
+		return 0
+	}
+	width, _, err := term.GetSize(int(file.Fd()))
+	if err != nil {
+		return 0
+	}
+	return width
+}
+
+// shorten cuts the middle out of the last word of s, such as a path or a digest, if s
+// is longer than width and that helps. A width of 0 has room for all.
+func shorten(s string, width int) string {
+	const least = 16 // of what is left of the word, to tell it from others
+	at := strings.LastIndexByte(s, ' ') + 1
+	word := []rune(s[at:])
+	left := len(word) - (utf8.RuneCountInString(s) - width)
+	if width == 0 || left >= len(word) || left < least {
+		return s
+	}
+	head := (left - 1) / 2
+	return s[:at] + string(word[:head]) + "…" + string(word[len(word)-(left-1-head):])
+}
+
+// writeFields writes names and what is to be said of each, on a line each.
 func writeFields(w io.Writer, fields [][2]string) error {
 	rows := make([][]string, 0, len(fields))
 	for _, f := range fields {
 		rows = append(rows, []string{printable(f[0]), printable(f[1])})
 	}
-	widths := widthsOf(rows)
+	width, widths := terminalWidth(w), widthsOf(rows)
 	var b strings.Builder
 	for _, row := range rows {
+		room := 0
+		if width > 0 {
+			room = width - widths[0] - 2
+		}
+		row[1] = shorten(row[1], room)
 		b.WriteString(line(row, widths, func(s string) string { return s }))
 	}
 	_, err := io.WriteString(w, b.String())

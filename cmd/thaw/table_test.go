@@ -35,6 +35,30 @@ func TestColours(t *testing.T) {
 	}
 }
 
+func TestFit(t *testing.T) {
+	head, rows := []string{"TIME", "MS", "NOTE"}, [][]string{{"now", "1.5", "a"}, {"then", "120.5", "b"}}
+	alignRight(head, rows, "MS")
+	var b strings.Builder
+	if err := writeTable(&b, head, rows); err != nil || b.String() != "TIME     MS  NOTE\nnow     1.5  a\nthen  120.5  b\n" {
+		t.Errorf("%v\n%s", err, b.String())
+	}
+	for width, want := range map[int]string{0: "TIME MS NOTE", 17: "TIME MS NOTE", 16: "TIME MS", 11: "TIME MS", 10: "TIME", 1: "TIME"} {
+		got, rows := fit(width, head, rows, "NOTE", "MS")
+		if words := strings.Join(strings.Fields(strings.Join(got, " ")), " "); words != want || len(rows[0]) != len(got) {
+			t.Errorf("width %d: %s, %q", width, words, rows)
+		}
+	}
+}
+
+func TestShorten(t *testing.T) {
+	long := "8 KiB, 0123456789abcdef0123456789abcdef"
+	for width, want := range map[int]string{0: long, 39: long, 38: "8 KiB, 0123456789abcde…123456789abcdef", 23: "8 KiB, 0123456…89abcdef", 22: long} {
+		if got := shorten(long, width); got != want {
+			t.Errorf("width %d: %q, want %q", width, got, want)
+		}
+	}
+}
+
 // FuzzYAML has every JSON value come back from YAML as it was.
 func FuzzYAML(f *testing.F) {
 	for _, text := range []string{`{"a":[1,2.50,-1e9,"","yes","1.10","null","a: b","- x"," x ","é\n\ty"],"b":{},"c":[],"":null,"d":true}`, `"x"`, `[[],[[]],{"a":{"b":"# c"}}]`, `{"a":"---","b":"!!str","<<":"&x","~":"*y"}`} {

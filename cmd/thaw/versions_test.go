@@ -83,9 +83,9 @@ func TestVersionsAndRollback(t *testing.T) {
 	d.thaw(t, "", "rollback", "hello").want(t, 0, "hello version 1 serves\n", "")
 	d.thaw(t, "", "rollback", "hello").want(t, 2, "", "thaw: there is nothing to roll back to\n")
 	d.thaw(t, "", "ls").want(t, 0, "hello     1 ", "")
-	d.thaw(t, "", "describe", "hello:2").want(t, 0, "serves       no, version 1 does\n", "")
+	d.thaw(t, "", "describe", "hello:2").want(t, 0, "version         2, version 1 serves\n", "")
 	d.thaw(t, "", "rollback", "hello", "2", "-o", "json").want(t, 0, `"version": 2`, "")
-	d.thaw(t, "", "describe", "hello").want(t, 0, "serves       yes\n", "")
+	d.thaw(t, "", "describe", "hello").want(t, 0, "version         2, serves\n", "")
 	d.thaw(t, "", "describe", "hello:3").want(t, 3, "", "thaw: there is no hello:3\n")
 	var all []thaw.VersionInfo
 	if err := json.Unmarshal([]byte(d.thaw(t, "", "versions", "hello", "-o", "json").stdout), &all); err != nil || len(all) != 2 || !all[0].Serves || all[1].Serves {
@@ -102,7 +102,7 @@ func TestAliasCommands(t *testing.T) {
       "2": 0.125
     }`, "")
 	d.thaw(t, "", "versions", "hello").want(t, 0, "2        yes     beta live  now", "")
-	d.thaw(t, "", "describe", "hello:1").want(t, 0, "alias        live, version 1, version 2 for 12.5 % of invocations\n", "")
+	d.thaw(t, "", "describe", "hello:1").want(t, 0, "alias           live, version 1, version 2 for 12.5 % of invocations\n", "")
 	for ref, version := range map[string]string{"hello:beta": "2", "hello:1": "1", "hello:$LATEST": "2"} {
 		got := d.thaw(t, "", "invoke", ref, "-o", "json")
 		got.want(t, 0, `"version": `+version, "")
