@@ -114,8 +114,10 @@ type LogLine struct {
 	Time     time.Time `json:"time"`
 	Function string    `json:"function"`
 	// Version is 0 in lines of before it was noted.
-	Version  int    `json:"version,omitempty"`
-	Instance string `json:"instance"`
+	Version int `json:"version,omitempty"`
+	// Qualifier is what its invocation was asked for by, see [Invocation.Qualifier].
+	Qualifier string `json:"qualifier,omitempty"`
+	Instance  string `json:"instance"`
 	// RequestID is "" for lines outside an invocation.
 	RequestID string `json:"request_id,omitempty"`
 	// Stream is stdout, stderr or platform.

@@ -2,6 +2,7 @@ package thaw
 
 import (
 	"encoding/json"
+	"fmt"
 	"time"
 )
 
@@ -158,6 +159,15 @@ type Invocation struct {
 	ErrorCode Code   `json:"error_code,omitempty"`
 	// Trace is the distributed trace that the request was part of.
 	Trace TraceContext `json:"trace,omitzero"`
+}
+
+// Asked says which version was invoked, and by which alias: "hello version 2 (live)".
+func (i Invocation) Asked() string {
+	s := fmt.Sprintf("%s version %d", i.Function, i.Version)
+	if i.Qualifier == "" || i.Ref().Qualifier == i.Qualifier {
+		return s
+	}
+	return s + " (" + i.Qualifier + ")"
 }
 
 // Ref names the version that was invoked.

@@ -32,3 +32,11 @@ func TestTraceContext(t *testing.T) {
 		}
 	}
 }
+
+func TestAsked(t *testing.T) {
+	for qualifier, want := range map[string]string{"": "hello version 2", "2": "hello version 2", "live": "hello version 2 (live)", Latest: "hello version 2 ($LATEST)"} {
+		if got := (Invocation{Function: "hello", Version: 2, Qualifier: qualifier}).Asked(); got != want {
+			t.Errorf("%s: %s, want %s", qualifier, got, want)
+		}
+	}
+}

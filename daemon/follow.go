@@ -126,40 +126,41 @@ func (l *logs) leave(f *follower) {
 	delete(l.live.followers, f)
 }
 
-// capture keeps the end of what one invocation writes.
+// capture is an invocation under way, for the lines that it writes: it knows what
+// these are to say of it, and may keep the end of them.
 type capture struct {
-	logs *logs
-	id   string
-	text []byte
+	logs      *logs
+	id        string
+	qualifier string
+	keep      bool
+	text      []byte
 }
 
-// capture begins to keep the lines of a request, if wanted; else it returns nil.
-func (l *logs) capture(id string, wanted bool) *capture {
-	if !wanted {
-		return nil
-	}
+// capture begins with the lines of a request, that of record; their end is kept if
+// wanted.
+func (l *logs) capture(record thaw.Invocation, wanted bool) *capture {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	c := &capture{logs: l, id: id}
+	c := &capture{logs: l, id: record.ID, qualifier: record.Qualifier, keep: wanted}
 	if l.live.captures == nil {
 		l.live.captures = map[string]*capture{}
 	}
-	l.live.captures[id] = c
+	l.live.captures[c.id] = c
 	return c
 }
 
 func (c *capture) add(line string) {
+	if !c.keep {
+		return
+	}
 	c.text = append(append(c.text, line...), '\n')
 	if extra := len(c.text) - thaw.MaxLogTail; extra > 0 {
 		c.text = append(c.text[:0], c.text[extra:]...)
 	}
 }
 
-// end returns what was kept, nil of a nil capture.
+// end returns what was kept, nil if nothing was wanted.
 func (c *capture) end() []byte {
-	if c == nil {
-		return nil
-	}
 	c.logs.mu.Lock()
 	defer c.logs.mu.Unlock()
 	delete(c.logs.live.captures, c.id)

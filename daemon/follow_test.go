@@ -161,7 +161,7 @@ func TestFollowEnds(t *testing.T) {
 
 func TestCapture(t *testing.T) {
 	l := newTestLogs(t)
-	none, c := l.capture("other", false), l.capture("r", true)
+	none, c := l.capture(thaw.Invocation{ID: "other", Qualifier: "live"}, false), l.capture(thaw.Invocation{ID: "r"}, true)
 	l.add(logLine("f", "first"))
 	l.add(thaw.LogLine{Function: "f", RequestID: "other", Text: "not ours"})
 	l.add(logLine("f", strings.Repeat("x", thaw.MaxLogTail)))
@@ -169,6 +169,9 @@ func TestCapture(t *testing.T) {
 	got := string(c.end())
 	if len(got) != thaw.MaxLogTail || !strings.HasPrefix(got, "xxx") || !strings.HasSuffix(got, "x\nlast\n") {
 		t.Errorf("%d bytes: %.20q…%q", len(got), got, got[max(0, len(got)-20):])
+	}
+	if lines, err := l.tail("f", 10, all); err != nil || lines[0].Qualifier != "" || lines[1].Qualifier != "live" {
+		t.Errorf("%+v, %v", lines, err)
 	}
 	if none.end() != nil || len(l.live.captures) != 0 {
 		t.Errorf("%d captures are left", len(l.live.captures))

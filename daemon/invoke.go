@@ -46,7 +46,7 @@ func (d *Daemon) Invoke(ctx context.Context, r thaw.InvokeRequest) (thaw.Reply, 
 		return thaw.Reply{}, err
 	}
 	call := &call{daemon: d, version: v, request: r, why: why, lease: lease, timeline: instance.NewTimeline(), record: record}
-	tail := d.logs.capture(record.ID, r.LogTail)
+	tail := d.logs.capture(record, r.LogTail)
 	payload, keep, err := call.run(ctx)
 	call.record = ended(call.record, err)
 	call.record.PhasesMS, call.record.Spans = call.timeline.Milliseconds(), call.timeline.Spans()

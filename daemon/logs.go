@@ -39,12 +39,15 @@ func (l *logs) path(function string) string { return filepath.Join(l.dir, functi
 
 // add appends a line to its function's log.
 func (l *logs) add(line thaw.LogLine) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if c := l.live.captures[line.RequestID]; c != nil {
+		line.Qualifier = c.qualifier
+	}
 	b, err := json.Marshal(line)
 	if err != nil {
 		return // strings and a time always marshal
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	if err := l.write(line.Function, append(b, '\n')); err != nil && l.err == nil {
 		l.err = fmt.Errorf("write the log of function %s: %w", line.Function, err)
 	}

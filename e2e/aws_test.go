@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io/fs"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -247,9 +248,12 @@ func testSDKAliases(t *testing.T, s *site, a *sdkUser) {
 	if got, out := a.invoke(t, lambda.InvokeInput{FunctionName: made.AliasArn}); got.Says != "hello " || aws.ToString(out.ExecutedVersion) != "1" {
 		t.Errorf("%+v", got)
 	}
-	records := s.describe(t, "greet").Invocations
-	if last := records[len(records)-1]; last.Qualifier != "live" && records[0].Qualifier != "live" {
-		t.Errorf("the record says it was %q", last.Qualifier)
+	if records := s.describe(t, "greet").Invocations; !slices.ContainsFunc(records, func(i thaw.Invocation) bool { return i.Version == 1 && i.Qualifier == "live" }) {
+		t.Errorf("no record says what was asked for: %+v", records)
+	}
+	lines, err := s.Logs(t.Context(), "greet:1", thaw.LogQuery{Limit: 100})
+	if err != nil || !slices.ContainsFunc(lines, func(l thaw.LogLine) bool { return l.Qualifier == "live" }) {
+		t.Errorf("%+v, %v", lines, err)
 	}
 	if got, err := a.c.GetAlias(ctx, &lambda.GetAliasInput{FunctionName: name, Name: live}); err != nil || aws.ToString(got.RevisionId) != aws.ToString(made2.RevisionId) {
 		t.Errorf("%+v, %v", got, err)

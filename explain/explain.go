@@ -28,7 +28,7 @@ type Subject struct {
 // WriteText writes s on one screen.
 func (s Subject) WriteText(w io.Writer) error {
 	i := s.Invocation
-	fmt.Fprintf(w, "%s version %d, %s: %s", i.Function, i.Version, i.Time.Local().Format("2006-01-02 15:04:05"), outcome(i))
+	fmt.Fprintf(w, "%s, %s: %s", i.Asked(), i.Time.Local().Format("2006-01-02 15:04:05"), outcome(i))
 	fmt.Fprintf(w, "\ninvocation %s on instance %s\n", i.ID, dash(i.Instance))
 	if i.Reason != "" {
 		fmt.Fprintf(w, "because    %s\n", clean(i.Reason))

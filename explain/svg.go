@@ -75,7 +75,7 @@ func (d *drawing) text(x, y int, class, anchor, text string) {
 func (d *drawing) title() {
 	i := d.subject.Invocation
 	d.y = margin + 14
-	d.text(margin, d.y, "title", "start", fmt.Sprintf("%s version %d: %s", i.Function, i.Version, outcome(i)))
+	d.text(margin, d.y, "title", "start", i.Asked()+": "+outcome(i))
 	d.y += 20
 	d.text(margin, d.y, "dim", "start", fmt.Sprintf("invocation %s, %s", i.ID, i.Time.UTC().Format("2006-01-02 15:04:05 UTC")))
 	d.y += 14

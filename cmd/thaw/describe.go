@@ -88,6 +88,9 @@ func versionFields(d thaw.Description) [][2]string {
 
 func settingFields(v thaw.Version) [][2]string {
 	rows := [][2]string{{"runtime", string(v.Runtime)}}
+	if v.Description != "" {
+		rows = append(rows, [2]string{"description", printable(v.Description)})
+	}
 	if v.Handler != "" {
 		rows = append(rows, [2]string{"handler", v.Handler})
 	}

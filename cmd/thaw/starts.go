@@ -5,6 +5,7 @@ import (
 	"io"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"thaw"
@@ -46,7 +47,7 @@ func writeStarts(w io.Writer, starts []thaw.Invocation) error {
 	rows := make([][]string, 0, len(starts))
 	for _, i := range starts {
 		rows = append(rows, []string{
-			i.Time.Local().Format(time.Stamp), string(i.Start), orDash(string(i.Policy)), strconv.FormatFloat(i.DurationMS, 'f', 1, 64), strconv.Itoa(i.Version),
+			i.Time.Local().Format(time.Stamp), string(i.Start), orDash(string(i.Policy)), strconv.FormatFloat(i.DurationMS, 'f', 1, 64), strings.TrimPrefix(i.Asked(), i.Function+" version "),
 			count(i.Faults.Trapped), count(i.Faults.Major), count(i.PagesPrefetched), size(i.BytesRead), i.ID, orDash(failure(i)),
 		})
 	}
