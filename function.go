@@ -80,14 +80,20 @@ type Settings struct {
 	Description string `json:"description,omitempty"`
 	// Lambda is kept for clients of the Lambda API; nil when none made the version.
 	Lambda *LambdaInfo `json:"lambda,omitempty"`
+	// Image is the OCI image that the function is made of, nil for one that is made
+	// of files and a runtime's root disk.
+	Image *ContainerImage `json:"image,omitempty"`
 }
 
 // WithDefaults returns s with every unset field set, and its packages in order.
 func (s Settings) WithDefaults() Settings {
+	if s.Runtime == "" && s.Image != nil {
+		s.Runtime = RuntimeProvided
+	}
 	if s.Runtime == "" {
 		s.Runtime = RuntimePython
 	}
-	if s.Handler == "" {
+	if s.Handler == "" && s.Image == nil {
 		s.Handler = defaultHandler(s.Runtime)
 	}
 	if s.MemoryBytes == 0 {
@@ -207,7 +213,10 @@ type Version struct {
 	Settings
 	// Images are what it boots from.
 	Images Images `json:"images"`
-	// CodeBytes is the size of the code disk.
+	// Container is what came of the image that the settings name, nil without one.
+	Container *Container `json:"container,omitempty"`
+	// CodeBytes is the size of the code disk, or of the root disk where an image is
+	// the code.
 	CodeBytes int64 `json:"code_bytes"`
 	// Snapshot is the id of the version's snapshot, "" when it has none, in
 	// which case Problem says why and every start is a boot.

@@ -23,6 +23,9 @@ func defaultHandler(r Runtime) string {
 }
 
 func (s Settings) validateHandler() error {
+	if s.Image != nil {
+		return s.validateImage()
+	}
 	if len(s.Handler) > MaxHandlerLen {
 		return Errorf(CodeInvalid, "handler is %d bytes long: use at most %d", len(s.Handler), MaxHandlerLen)
 	}

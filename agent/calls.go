@@ -48,6 +48,8 @@ type Function struct {
 	Name    string
 	Version int
 	thaw.Settings
+	// Container is what there is of an OCI image, nil for other functions.
+	Container *thaw.Container
 	// SnapStart announces a snapshot after Init.
 	SnapStart bool
 }
@@ -179,11 +181,16 @@ func checkResumed(m wire.Resumed, id string, sent, received time.Time) (time.Dur
 // [thaw.Error]; its guest must be thrown away, as it must when ctx ends first.
 func (c *Conn) Init(ctx context.Context, fn Function) error {
 	s := fn.Settings.WithDefaults()
-	f, err := c.call(ctx, "", &wire.Init{
+	init := &wire.Init{
 		Function: fn.Name, Version: fn.Version, Runtime: s.Runtime, Handler: s.Handler, Command: s.Command(), Protocol: s.Protocol(), Env: s.Env,
 		MemoryMiB: int(s.MemoryBytes >> 20), TimeoutMS: s.Timeout.Milliseconds(), SnapStart: fn.SnapStart,
 		Concurrency: s.Concurrency,
-	}, nil)
+	}
+	if k := fn.Container; k != nil && s.Image != nil {
+		init.Command = k.Argv(*s.Image)
+		init.Container = &wire.Container{Env: k.Env, WorkingDirectory: k.Directory(*s.Image), User: k.User}
+	}
+	f, err := c.call(ctx, "", init, nil)
 	if err != nil {
 		return err
 	}

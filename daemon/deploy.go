@@ -68,24 +68,37 @@ func (d *Daemon) deploy(ctx context.Context, r thaw.PublishRequest, p *progress,
 // build makes the images of a new version.
 func (d *Daemon) build(ctx context.Context, r thaw.PublishRequest, p *progress, taken func(thaw.Version)) (v thaw.Version, err error) {
 	done := p.step("image")
+	v = thaw.Version{Function: r.Function, Settings: r.Settings, Created: time.Now().UTC()}
+	numbered := func(v *thaw.Version) (err error) {
+		if v.Number, err = d.registry.NextVersion(v.Function); err == nil {
+			taken(*v)
+		}
+		return err
+	}
+	if r.Settings.Image != nil {
+		err = d.buildContainer(ctx, &v, r, p, numbered)
+	} else {
+		err = d.buildCode(ctx, &v, r, p, numbered)
+	}
+	if err == nil {
+		done(fmt.Sprintf("kernel, root and code disks are ready (code: %d KiB)", v.CodeBytes>>10))
+	}
+	return v, err
+}
+
+// buildCode makes v of files. numbered is called when they have been read.
+func (d *Daemon) buildCode(ctx context.Context, v *thaw.Version, r thaw.PublishRequest, p *progress, numbered func(*thaw.Version) error) error {
 	disk, err := d.code(ctx, r)
 	if err != nil {
-		return v, err
+		return err
 	}
-	number, err := d.registry.NextVersion(r.Function)
-	if err != nil {
-		return v, err
+	v.Images.Code, v.CodeBytes = disk.Key, disk.Bytes
+	if err := numbered(v); err != nil {
+		return err
 	}
-	v = thaw.Version{Function: r.Function, Number: number, Settings: r.Settings, CodeBytes: disk.Bytes, Created: time.Now().UTC()}
-	v.Images.Code = disk.Key
-	taken(v)
-	base, err := d.images.Base(ctx, r.Settings, p.say)
-	if err != nil {
-		return v, err
-	}
+	base, err := d.images.Base(ctx, v.Settings, p.say)
 	v.Images = base.Images(disk.Key)
-	done(fmt.Sprintf("kernel, root and code disks are ready (code: %d KiB)", disk.Bytes>>10))
-	return v, nil
+	return err
 }
 
 // code returns the code disk of a new version: one that is made now, or that of an

@@ -7,6 +7,7 @@ import (
 	"io"
 	"mime/multipart"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -33,7 +34,7 @@ func (h handlers) deploy(w http.ResponseWriter, r *http.Request) error {
 	_ = conn.EnableFullDuplex()
 	_ = conn.SetReadDeadline(time.Now().Add(stallTime))
 	body := r.Body
-	r.Body = http.MaxBytesReader(w, body, api.MaxCode+api.MaxSettings+maxPartHeaders)
+	r.Body = http.MaxBytesReader(w, body, api.MaxImage+api.MaxSettings+maxPartHeaders)
 	settings, code, err := readDeploy(r)
 	if err != nil {
 		drain(conn, body)
@@ -61,7 +62,8 @@ func (h handlers) failLate(r *http.Request, out *progress, err error) error {
 }
 
 // readDeploy reads the settings of a deploy and returns its code as a stream of
-// at most [api.MaxCode] bytes, which ends when r's body does.
+// as many bytes as code or an image may have, which ends when r's body does. A
+// deploy of an image in a registry needs no code.
 func readDeploy(r *http.Request) (thaw.Settings, io.Reader, error) {
 	parts, err := r.MultipartReader()
 	if err != nil {
@@ -76,16 +78,23 @@ func readDeploy(r *http.Request) (thaw.Settings, io.Reader, error) {
 		return thaw.Settings{}, nil, err
 	}
 	part, err = nextPart(parts, api.PartCode)
-	if err != nil {
+	switch {
+	case errors.Is(err, errPartMissing) && settings.Image != nil && !settings.Image.Uploaded:
+		return settings, strings.NewReader(""), nil
+	case err != nil:
 		return thaw.Settings{}, nil, err
+	case settings.Image != nil:
+		return settings, limitCode(part, api.MaxImage), nil
 	}
-	return settings, &limitedCode{from: part, left: api.MaxCode}, nil
+	return settings, limitCode(part, api.MaxCode), nil
 }
+
+var errPartMissing = errors.New("there is nothing more")
 
 func nextPart(parts *multipart.Reader, name string) (*multipart.Part, error) {
 	part, err := parts.NextRawPart()
 	if errors.Is(err, io.EOF) {
-		return nil, thaw.Errorf(thaw.CodeInvalid, "part %s of the deploy is missing: send %s, then %s", name, api.PartSettings, api.PartCode)
+		return nil, thaw.Errorf(thaw.CodeInvalid, "part %s of the deploy is missing: send %s, then %s: %w", name, api.PartSettings, api.PartCode, errPartMissing)
 	}
 	if err != nil {
 		return nil, bodyError("read part "+name+" of the deploy", err)
@@ -122,14 +131,14 @@ func readSettings(r io.Reader) (thaw.Settings, error) {
 // bodyError is an error of reading a body: too much of it, or a client that
 // stopped sending.
 func bodyError(verb string, err error) error {
-	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return codeTooLarge()
+	if e, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return codeTooLarge(e.Limit)
 	}
 	return thaw.Errorf(thaw.CodeInvalid, "%s: %w", verb, err)
 }
 
-func codeTooLarge() error {
-	return thaw.Errorf(thaw.CodeTooLarge, "the code is larger than %d MiB: leave out what the function does not need", api.MaxCode>>20)
+func codeTooLarge(limit int64) error {
+	return thaw.Errorf(thaw.CodeTooLarge, "the code is larger than %d MiB: leave out what the function does not need", limit>>20)
 }
 
 // progress writes a reply line by line. Errors of writing are those of a client

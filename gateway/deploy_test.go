@@ -272,11 +272,11 @@ func TestDeployIsCancelled(t *testing.T) {
 }
 
 func TestCodeIsBounded(t *testing.T) {
-	c := &limitedCode{from: strings.NewReader("12345"), left: 5}
+	c := limitCode(strings.NewReader("12345"), 5)
 	if raw, err := io.ReadAll(c); err != nil || string(raw) != "12345" {
 		t.Errorf("%q, %v", raw, err)
 	}
-	c = &limitedCode{from: strings.NewReader("123456"), left: 5}
+	c = limitCode(strings.NewReader("123456"), 5)
 	if _, err := io.ReadAll(c); thaw.CodeOf(err) != thaw.CodeTooLarge {
 		t.Error(err)
 	}

@@ -110,8 +110,13 @@ func (p patient) Read(b []byte) (int, error) {
 // limitedCode reads code up to a limit and gives its errors a code, so that the
 // engine need not know where it comes from.
 type limitedCode struct {
-	from io.Reader
-	left int64
+	from  io.Reader
+	left  int64
+	limit int64 // what left was
+}
+
+func limitCode(from io.Reader, limit int64) *limitedCode {
+	return &limitedCode{from: from, left: limit, limit: limit}
 }
 
 func (c *limitedCode) Read(p []byte) (int, error) {
@@ -120,7 +125,7 @@ func (c *limitedCode) Read(p []byte) (int, error) {
 	}
 	n, err := c.from.Read(p)
 	if int64(n) > c.left {
-		return 0, codeTooLarge()
+		return 0, codeTooLarge(c.limit)
 	}
 	c.left -= int64(n)
 	if err != nil && !errors.Is(err, io.EOF) {

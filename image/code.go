@@ -57,7 +57,7 @@ func (s *Store) Code(ctx context.Context, tarball io.Reader, settings thaw.Setti
 	ckey := key(formatVersion, kindCode, tool, listing)
 	name := filepath.Base(s.path(kindCode, ckey))
 	file, err := s.build(ctx, name, nil, func(ctx context.Context, out string) (string, error) {
-		return makeErofs(ctx, dir, filepath.Join(out, "disk"))
+		return makeErofs(ctx, dir, filepath.Join(out, "disk"), allRoot)
 	})
 	if err != nil {
 		return d, err

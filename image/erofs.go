@@ -12,11 +12,23 @@ import (
 // different.
 const erofsID = "7c3a1f4e-6b1d-4a57-9f0e-2d1c5b8a9e30"
 
+// owners says whom the files of a disk belong to.
+type owners bool
+
+const (
+	allRoot    owners = false
+	keepOwners owners = true
+)
+
 // makeErofs writes the folder dir as a read-only file system into the file
 // path. It is not compressed, so that a page read is a page served, and the same
-// folder gives the same bytes: all times are 0 and all owners root.
-func makeErofs(ctx context.Context, dir, path string) (string, error) {
-	mkfs := command{name: "mkfs.erofs", args: []string{"-T0", "-U" + erofsID, "--all-root", "-x-1", "--quiet", path, dir}}
+// folder gives the same bytes: all times are 0 and there are no extended attributes.
+func makeErofs(ctx context.Context, dir, path string, whose owners) (string, error) {
+	args := []string{"-T0", "-U" + erofsID, "-x-1", "--quiet"}
+	if whose == allRoot {
+		args = append(args, "--all-root")
+	}
+	mkfs := command{name: "mkfs.erofs", args: append(args, path, dir)}
 	if err := mkfs.run(ctx); err != nil {
 		return "", err
 	}

@@ -180,11 +180,15 @@ func embeddedAgent() ([]byte, error) {
 // names the packages that Debian does not have. Cancelling ctx ends the child
 // processes and removes the unfinished build.
 func (s *Store) Base(ctx context.Context, settings thaw.Settings, progress Progress) (Base, error) {
-	var b Base
+	progress = progress.serial()
+	return s.base(ctx, progress, func() (Disk, error) { return s.root(ctx, settings, progress) })
+}
+
+// base makes what root disks of every kind need besides, and then the root disk.
+func (s *Store) base(ctx context.Context, progress Progress, root func() (Disk, error)) (b Base, err error) {
 	if len(s.agent) == 0 {
 		return b, thaw.Errorf(thaw.CodeUnavailable, "this build holds no guest agent: build with `make build`")
 	}
-	progress = progress.serial()
 	k, err := s.kernel(ctx, progress)
 	if err != nil {
 		return b, err
@@ -195,7 +199,7 @@ func (s *Store) Base(ctx context.Context, settings thaw.Settings, progress Progr
 	if b.Initramfs, err = s.initramfs(ctx, k); err != nil {
 		return b, err
 	}
-	b.Root, err = s.root(ctx, settings, progress)
+	b.Root, err = root()
 	return b, err
 }
 
@@ -244,6 +248,7 @@ const (
 	kindCode      = "code"
 	kindPython    = "python" // Debian tree of that runtime
 	kindNode      = "node"   // the same
+	kindLayer     = "layer"  // of an OCI image, as it was fetched; its key is its digest
 )
 
 // suffixes give the name of each kind its ending.
@@ -263,10 +268,15 @@ func (s *Store) path(kind, key string) string {
 
 func (s *Store) cacheDir() string { return filepath.Join(s.dir, "cache") }
 
-// Keys returns the keys of all that v is made of: its images, and the Debian
-// tree that another bootstrap would make its root disk from.
+// Keys returns the keys of all that v is made of: its images, the layers of an OCI
+// image, and the Debian tree that another bootstrap would make its root disk from.
 func Keys(v thaw.Version) []string {
 	keys := []string{v.Images.Kernel, v.Images.Initramfs, v.Images.Root, v.Images.Code}
+	if v.Container != nil {
+		for _, l := range v.Container.Layers {
+			keys = append(keys, strings.TrimPrefix(l, "sha256:"))
+		}
+	}
 	if p, err := planTree(v.Root(), v.Packages); err == nil { // otherwise Prune keeps every tree
 		keys = append(keys, p.key())
 	}

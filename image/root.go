@@ -37,7 +37,7 @@ func (s *Store) root(ctx context.Context, settings thaw.Settings, progress Progr
 			return "", err
 		}
 		progress.say("%s: writing the root disk", settings.Runtime)
-		return makeErofs(ctx, dir, filepath.Join(tmp, "disk"))
+		return makeErofs(ctx, dir, filepath.Join(tmp, "disk"), allRoot)
 	})
 	if err != nil {
 		return Disk{}, err

@@ -105,7 +105,7 @@ func (s *Starter) boot(ctx context.Context, in *Instance, draft *snapshot.Draft,
 	}
 	return t.Phase(thaw.PhaseInit, func() error {
 		return in.conn.Init(ctx, agent.Function{
-			Name: in.Version.Function, Version: in.Version.Number, Settings: in.Version.Settings, SnapStart: draft != nil,
+			Name: in.Version.Function, Version: in.Version.Number, Settings: in.Version.Settings, Container: in.Version.Container, SnapStart: draft != nil,
 		})
 	})
 }

@@ -30,6 +30,10 @@ type System interface {
 	// identity. received is when m arrived, so that the time since then can be
 	// added to m's. A failure is reported in the answer, never hidden.
 	Resume(m wire.Resume, entropy []byte, received time.Time) wire.Resumed
+	// Furnish makes the file system what a function of its kind finds: for one that
+	// is an OCI image, the image, read-only but for /tmp; for others, the code disk
+	// at /var/task.
+	Furnish(container bool) error
 	// Quiesce settles the machine for a snapshot.
 	Quiesce() error
 }
@@ -193,6 +197,9 @@ func (a *Agent) init(f wire.Frame) error {
 	}
 	if a.fn != nil {
 		return errors.New("init: the function has been started before")
+	}
+	if err := a.cfg.System.Furnish(m.Container != nil); err != nil {
+		return fmt.Errorf("init: %w", err)
 	}
 	fn, err := start(a.cfg, a.link, f.Session, m)
 	if err != nil {

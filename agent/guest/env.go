@@ -12,19 +12,28 @@ import (
 // searchPath is where programs are, as in Lambda.
 const searchPath = "/usr/local/bin:/usr/bin:/bin:/opt/bin"
 
+// containerPath is where programs of an image are that does not say, as in Docker.
+const containerPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
 // environment returns the runtime's environment: the defaults, over them the
-// user's variables, over them those that the protocol reserves.
+// variables of its image, over them the user's, over them those that the protocol
+// reserves.
 func environment(cfg Config, m wire.Init, reserved map[string]string) []string {
 	env := map[string]string{
-		"TZ":              ":UTC",
-		"PATH":            searchPath,
-		"LANG":            "C.UTF-8",
-		"HOME":            "/tmp",
-		"LD_LIBRARY_PATH": cfg.TaskRoot + ":" + cfg.TaskRoot + "/lib",
+		"TZ":   ":UTC",
+		"PATH": searchPath,
+		"LANG": "C.UTF-8",
+		"HOME": "/tmp",
 		// The C library gives memory back to the kernel and asks for it again, page by
 		// page: in every clone of a snapshot anew, and nobody else is there to use it.
 		"MALLOC_TRIM_THRESHOLD_": "134217728",
 		"MALLOC_TOP_PAD_":        "2097152",
+	}
+	if m.Container == nil {
+		env["LD_LIBRARY_PATH"] = cfg.TaskRoot + ":" + cfg.TaskRoot + "/lib"
+	} else {
+		env["PATH"] = containerPath
+		maps.Copy(env, m.Container.Env)
 	}
 	maps.Copy(env, m.Env)
 	maps.Copy(env, reserved)

@@ -139,6 +139,8 @@ func (m *machine) Resume(r wire.Resume, entropy []byte, received time.Time) wire
 	}
 }
 
+func (*machine) Furnish(bool) error { return nil }
+
 func (m *machine) Quiesce() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()

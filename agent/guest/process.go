@@ -31,7 +31,11 @@ type process struct {
 
 // startProcess executes the runtime with the given environment, stdout and stderr.
 func startProcess(cfg Config, m wire.Init, env []string, output []*os.File) (*process, error) {
-	argv, err := command(cfg, m)
+	dir, credential, err := surroundings(cfg, m.Container)
+	if err != nil {
+		return nil, err
+	}
+	argv, err := command(cfg, m, dir, variable(env, "PATH"))
 	if err != nil {
 		return nil, err
 	}
@@ -41,10 +45,10 @@ func startProcess(cfg Config, m wire.Init, env []string, output []*os.File) (*pr
 	}
 	defer null.Close()
 	pid, err := syscall.ForkExec(argv[0], argv, &syscall.ProcAttr{
-		Dir:   cfg.TaskRoot,
+		Dir:   dir,
 		Env:   env,
 		Files: []uintptr{null.Fd(), output[0].Fd(), output[1].Fd()},
-		Sys:   &syscall.SysProcAttr{Setsid: true, Credential: cfg.Credential},
+		Sys:   &syscall.SysProcAttr{Setsid: true, Credential: credential},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("Error: fork/exec %s: %w", argv[0], err) // Lambda's words
@@ -53,9 +57,9 @@ func startProcess(cfg Config, m wire.Init, env []string, output []*os.File) (*pr
 }
 
 // command returns what to execute: m's command, or the program of its runtime.
-func command(cfg Config, m wire.Init) ([]string, error) {
+func command(cfg Config, m wire.Init, dir, searchPath string) ([]string, error) {
 	if len(m.Command) > 0 {
-		program, err := lookPath(cfg, m.Command[0])
+		program, err := lookPath(dir, searchPath, m.Command[0])
 		return append([]string{program}, m.Command[1:]...), err
 	}
 	switch m.Runtime {
@@ -75,16 +79,19 @@ func command(cfg Config, m wire.Init) ([]string, error) {
 	return nil, fmt.Errorf("Error: runtime %q is not known to this guest", m.Runtime)
 }
 
-// lookPath finds the program that a command begins with: a path from the code's
-// folder, or a name in the folders of [searchPath].
-func lookPath(cfg Config, name string) (string, error) {
+// lookPath finds the program that a command begins with: a path from the folder
+// that it is executed in, or a name in the folders of searchPath.
+func lookPath(dir, searchPath, name string) (string, error) {
 	if strings.Contains(name, "/") {
 		if !filepath.IsAbs(name) {
-			name = filepath.Join(cfg.TaskRoot, name)
+			name = filepath.Join(dir, name)
 		}
 		return name, nil
 	}
 	for folder := range strings.SplitSeq(searchPath, ":") {
+		if !filepath.IsAbs(folder) { // "" and such mean a folder of the code's own
+			folder = filepath.Join(dir, folder)
+		}
 		path := filepath.Join(folder, name)
 		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
 			return path, nil

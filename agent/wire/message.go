@@ -113,6 +113,16 @@ type Init struct {
 	SnapStart bool `json:"snap_start"`
 	// Concurrency is how many requests the host may have under way; 0 is one.
 	Concurrency int `json:"concurrency,omitempty"`
+	// Container is set where the root disk is an OCI image and has the function,
+	// and Command with it. There is no code disk then.
+	Container *Container `json:"container,omitempty"`
+}
+
+// Container is what an OCI image says of how it is run, see [thaw.Container].
+type Container struct {
+	Env              map[string]string `json:"env,omitempty"`
+	WorkingDirectory string            `json:"working_directory"`
+	User             string            `json:"user,omitempty"`
 }
 
 // InitDone answers Init: the runtime waits for work, or for the snapshot.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -15,11 +16,15 @@ func newDeployCommand(a *app) *cobra.Command {
 	f := deployFlags{memory: thaw.DefaultMemory}
 	cmd := &cobra.Command{
 		Use:   "deploy [NAME] [DIR]",
-		Short: "Make a new version of a function from a folder",
+		Short: "Make a new version of a function from a folder or an image",
 		Long: `Make a new version of a function from the files in a folder, the current one unless
 DIR is another. thaw.yaml in the folder has its settings, and its name unless NAME
 gives it; flags override that (docs/project-file.md). A DIR without NAME has a slash
 in it, or is "." or "..".
+
+With --image the function is an OCI image (docs/runtimes.md): REGISTRY/REPOSITORY:TAG,
+pulled by the daemon, or one on this disk, which is sent to it: oci:FOLDER[:TAG],
+oci-archive:FILE, docker-archive:FILE, or a path to any of these. No DIR is needed.
 
 The version serves once it has booted, its code has initialised, and a snapshot
 of that has been taken and verified; until then the one before it does. Earlier
@@ -31,7 +36,9 @@ value of its own there. thaw.yaml and folders called .git and __pycache__ stay b
   thaw deploy hello ./hello --env MODE=fast --env LEVEL=3
   thaw deploy resize ./resize --handler image.resize --memory 512MiB --timeout 10s
   thaw deploy thumbnail ./thumbnail --package python3-numpy --package python3-pil
-  thaw deploy web ./web --runtime provided`,
+  thaw deploy web ./web --runtime provided
+  thaw deploy web --image registry.example/web:1.2 --memory 512MiB
+  docker save web -o web.tar && thaw deploy web --image ./web.tar --cmd app.handler`,
 		Args:              deployArguments,
 		ValidArgsFunction: a.completeDeploy,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -47,16 +54,16 @@ value of its own there. thaw.yaml and folders called .git and __pycache__ stay b
 }
 
 func (a *app) deploy(cmd *cobra.Command, name, dir string, settings thaw.Settings) error {
-	if err := checkCode(dir, settings); err != nil {
+	code, err := deployedCode(cmd.Context(), dir, settings)
+	if err != nil {
 		return err
 	}
+	defer code.Close()
 	c, err := a.client()
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	code := pack(dir)
-	defer code.Close()
 	report := a.reporter()
 	version, err := c.Deploy(cmd.Context(), name, settings, code, report.event)
 	report.close()
@@ -64,6 +71,17 @@ func (a *app) deploy(cmd *cobra.Command, name, dir string, settings thaw.Setting
 		return err
 	}
 	return a.deployed(version)
+}
+
+// deployedCode is what goes to the daemon: the image, or the files in the folder.
+func deployedCode(ctx context.Context, dir string, s thaw.Settings) (io.ReadCloser, error) {
+	if s.Image != nil {
+		return imageCode(ctx, *s.Image)
+	}
+	if err := checkCode(dir, s); err != nil {
+		return nil, err
+	}
+	return pack(dir), nil
 }
 
 // pack streams a folder; closing the stream ends the goroutine that writes it.

@@ -80,6 +80,9 @@ func compare(a, b thaw.Description) []difference {
 	for _, name := range slices.Sorted(maps.Keys(both)) {
 		add(name, x[name], y[name])
 	}
+	if c, d := digestOf(a.Version), digestOf(b.Version); c != nil || d != nil {
+		add("image_digest", c, d)
+	}
 	add("code", a.Images.Code, b.Images.Code)
 	add("code_bytes", a.CodeBytes, b.CodeBytes)
 	add("root", a.Images.Root, b.Images.Root)
@@ -90,6 +93,14 @@ func compare(a, b thaw.Description) []difference {
 		add(s[i].name, s[i].bytes, t[i].bytes)
 	}
 	return lines
+}
+
+// digestOf is nil for a version that is no image.
+func digestOf(v thaw.Version) any {
+	if v.Container == nil {
+		return nil
+	}
+	return v.Container.Digest
 }
 
 // flatten makes a value per setting of what JSON has for them: an environment

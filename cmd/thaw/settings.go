@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"thaw"
+	"thaw/oci"
 	"thaw/project"
 )
 
@@ -19,6 +20,7 @@ type deployFlags struct {
 	memory           bytesFlag
 	timeout          time.Duration
 	env, packages    []string
+	image            imageFlags
 }
 
 func (f *deployFlags) add(cmd *cobra.Command) {
@@ -30,6 +32,7 @@ func (f *deployFlags) add(cmd *cobra.Command) {
 	flags.StringArrayVar(&f.env, "env", nil, "environment variable as `NAME=VALUE`, in addition to those of thaw.yaml, may be repeated")
 	flags.StringSliceVar(&f.packages, "package", nil, "Debian `package` that the code needs, instead of those of thaw.yaml, may be repeated")
 	flags.StringVar(&f.policy, settingPolicy, string(thaw.DefaultPolicy), "how VMs get their memory when an invocation does not say: `policy`, as in thaw invoke, also THAW_POLICY")
+	f.image.add(cmd)
 	completeWords(cmd, "runtime", runtimeNames()...)
 	completeWords(cmd, "policy", policyNames()...)
 }
@@ -65,15 +68,20 @@ func (f deployFlags) project(cmd *cobra.Command, args []string) (name string, s 
 			return name, s, err
 		}
 	}
-	p, err := readProject(dir)
-	if err != nil {
-		return name, s, err
+	var p project.Project
+	if f.image.reference == "" || len(args) == 2 || name == "" { // an image needs no folder
+		if p, err = readProject(dir); err != nil {
+			return name, s, err
+		}
 	}
 	if name == "" {
 		name = p.Name
 	}
 	if name == "" {
 		return name, s, thaw.Errorf(thaw.CodeInvalid, "the function has no name: write one as thaw deploy NAME, or as name: NAME in %s", filepath.Join(dir, project.FileName))
+	}
+	if p.Settings.Image != nil {
+		p.Settings.Image.Reference = oci.From(dir, p.Settings.Image.Reference)
 	}
 	if s, err = f.override(cmd, p.Settings); err != nil {
 		return name, s, err
@@ -112,6 +120,9 @@ func (f deployFlags) override(cmd *cobra.Command, s thaw.Settings) (thaw.Setting
 	overrideIf(given("memory"), &s.MemoryBytes, int64(f.memory))
 	overrideIf(given("timeout"), &s.Timeout, f.timeout)
 	overrideIf(given("package"), &s.Packages, f.packages)
+	if err := f.image.override(given, &s); err != nil {
+		return s, err
+	}
 	if err := f.overrideEnv(&s); err != nil {
 		return s, err
 	}

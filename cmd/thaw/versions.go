@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -42,19 +43,37 @@ func (a *app) versions(ctx context.Context, c *client.Client, name string) error
 	if err != nil {
 		return err
 	}
-	l := listing{values: all, head: []string{"VERSION", "SERVES", "ALIASES", "CREATED", "CODE", "SNAPSHOT", "DISK", "PROBLEM"}}
+	head := []string{"VERSION", "SERVES", "ALIASES", "CREATED", "CODE", "SNAPSHOT", "DISK", "PROBLEM"}
+	images := slices.ContainsFunc(all, func(v thaw.VersionInfo) bool { return v.Container != nil })
+	if images {
+		head = append(head, "IMAGE")
+	}
+	l := listing{values: all, head: head}
 	for _, v := range all {
 		serves := "-"
 		if v.Serves {
 			serves = "yes"
 		}
 		l.names = append(l.names, thaw.RefTo(v.Function, v.Number).String())
-		l.rows = append(l.rows, []string{
+		row := []string{
 			strconv.Itoa(v.Number), serves, orDash(strings.Join(v.Aliases, " ")), ago(v.Created), size(v.CodeBytes),
 			string(v.SnapshotState), sizeOrDash(v.DiskBytes), orDash(cause(v.Problem)),
-		})
+		}
+		if images {
+			row = append(row, orDash(imageOf(v.Version)))
+		}
+		l.rows = append(l.rows, row)
 	}
 	return a.list(l)
+}
+
+// imageOf names a version's image and begins its digest, "" if it is none.
+func imageOf(v thaw.Version) string {
+	if v.Image == nil || v.Container == nil {
+		return ""
+	}
+	const digits = len("sha256:") + 12
+	return v.Image.Reference + "@" + v.Container.Digest[:min(digits, len(v.Container.Digest))]
 }
 
 func newRollbackCommand(a *app) *cobra.Command {

@@ -106,7 +106,7 @@ const (
 // The parts of the multipart/form-data body of a deploy, in this order.
 const (
 	PartSettings = "settings" // a thaw.Settings as JSON
-	PartCode     = "code"     // the function's files as a tar stream
+	PartCode     = "code"     // the function's files, or an OCI image layout, as a tar stream
 )
 
 // Limits on what a client may send.
@@ -116,6 +116,9 @@ const (
 	MaxCode = 250 << 20
 	// MaxCodeEntries is how many files, folders and links it may hold.
 	MaxCodeEntries = 20_000
+	// MaxImage is the same of a deploy that brings an OCI image: one of 10 GiB, and
+	// what tar and the image's layout add.
+	MaxImage = 11 << 30
 	// MaxSettings bounds the settings part of a deploy; its largest field, the
 	// environment, is bounded by thaw.MaxEnvBytes.
 	MaxSettings = 64 << 10

@@ -16,8 +16,10 @@ const (
 	codeDisk = "/dev/vdb"
 )
 
-// SwitchRoot makes the function's root file system out of the two disks and
-// moves this process into it. Both disks stay unwritten: what the function
+const readOnly = unix.MS_RDONLY | unix.MS_NODEV | unix.MS_NOSUID
+
+// SwitchRoot makes the function's root file system out of the root disk and
+// moves this process into it. The disk stays unwritten: what the function
 // writes goes to a tmpfs that may take half of the memory.
 func SwitchRoot() error {
 	for _, disk := range []string{rootDisk, codeDisk} {
@@ -35,9 +37,8 @@ func SwitchRoot() error {
 }
 
 func mountRoot() error {
-	const ro = unix.MS_RDONLY | unix.MS_NODEV | unix.MS_NOSUID
 	if err := mountAll([]mount{
-		{rootDisk, "/lower", "erofs", ro, ""},
+		{rootDisk, "/lower", "erofs", readOnly, ""},
 		{"tmpfs", "/upper", "tmpfs", unix.MS_NOSUID | unix.MS_NODEV, "size=50%,mode=0755"},
 	}); err != nil {
 		return err
@@ -49,7 +50,6 @@ func mountRoot() error {
 	}
 	return mountAll([]mount{
 		{"overlay", "/new", "overlay", unix.MS_NOSUID | unix.MS_NODEV, "lowerdir=/lower,upperdir=/upper/files,workdir=/upper/work"},
-		{codeDisk, "/new/var/task", "erofs", ro, ""},
 		{"tmpfs", "/new/run", "tmpfs", unix.MS_NOSUID | unix.MS_NODEV, "mode=0755"},
 		{"/proc", "/new/proc", "", unix.MS_MOVE, ""},
 		{"/sys", "/new/sys", "", unix.MS_MOVE, ""},
@@ -121,6 +121,22 @@ func prepareRoot() error {
 	}
 	if err := os.Chmod("/tmp", 0o777|fs.ModeSticky); err != nil {
 		return fmt.Errorf("open /tmp to everyone: %w", err)
+	}
+	return nil
+}
+
+// Furnish mounts the code disk, unless the root disk is an image that has the
+// code: then its files become read-only, as in Lambda, except for those below
+// /tmp, which belong to the instance.
+func (System) Furnish(container bool) error {
+	if !container {
+		return mount{codeDisk, "/var/task", "erofs", readOnly, ""}.do()
+	}
+	if err := (mount{"/tmp", "/tmp", "", unix.MS_BIND, ""}).do(); err != nil {
+		return err
+	}
+	if err := unix.Mount("", "/", "", unix.MS_REMOUNT|unix.MS_BIND|readOnly, ""); err != nil {
+		return fmt.Errorf("make the image read-only: %w", err)
 	}
 	return nil
 }
