@@ -23,8 +23,15 @@ type Instance struct {
 	Created  time.Time     `json:"created"`
 	// Invocations counts the requests it has served.
 	Invocations int `json:"invocations"`
+	// Leases is how many invocations it serves now.
+	Leases int `json:"leases"`
 	// RSSBytes is the VMM's resident memory now.
 	RSSBytes int64 `json:"rss_bytes"`
+	// MemoryBytes is what it is charged to the memory budget: what was measured last
+	// of its own memory, without the page cache, or until then what it was taken to
+	// need.
+	MemoryBytes    int64 `json:"memory_bytes"`
+	MemoryMeasured bool  `json:"memory_measured"`
 }
 
 // SnapshotInfo is a version's snapshot with its sizes.
@@ -142,4 +149,17 @@ type LogQuery struct {
 // Wants says whether line is asked for, whatever the limit.
 func (q LogQuery) Wants(line LogLine) bool {
 	return (q.RequestID == "" || line.RequestID == q.RequestID) && !line.Time.Before(q.Since)
+}
+
+// Load is what all functions share at a moment, and who waits for it.
+type Load struct {
+	// Waiting is how many requests of each function wait for an instance, where
+	// there are any.
+	Waiting map[string]int `json:"waiting"`
+	// MemoryBytes is what all instances are charged to MemoryBudget, which is 0
+	// without one.
+	MemoryBytes  int64 `json:"memory_bytes"`
+	MemoryBudget int64 `json:"memory_budget"`
+	// Evictions is how many instances have had to make room since the daemon began.
+	Evictions int `json:"evictions"`
 }

@@ -76,6 +76,14 @@ type Settings struct {
 	Policy Policy `json:"policy,omitempty"`
 	// Concurrency is how many invocations an instance serves at once; 0 is one.
 	Concurrency int `json:"concurrency,omitempty"`
+	// MinScale is how many instances are kept while the version serves, MaxScale how
+	// many there are at most; 0 is the daemon's limit, which bounds both.
+	MinScale int `json:"min_scale,omitempty"`
+	MaxScale int `json:"max_scale,omitempty"`
+	// IdleTimeout is for how long an instance without work is kept; 0 is the daemon's.
+	IdleTimeout time.Duration `json:"idle_timeout_ns,omitempty"`
+	// KeepAlive is how that is decided; "" is [KeepAliveFixed].
+	KeepAlive KeepAlive `json:"keep_alive,omitempty"`
 	// Description is for people.
 	Description string `json:"description,omitempty"`
 	// Lambda is kept for clients of the Lambda API; nil when none made the version.
@@ -144,6 +152,9 @@ func (s Settings) Validate() error {
 		return err
 	}
 	if err := s.validatePackages(); err != nil {
+		return err
+	}
+	if err := s.validateScaling(); err != nil {
 		return err
 	}
 	return s.validateEnv()

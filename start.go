@@ -9,6 +9,9 @@ import (
 // The phases of a start in the order they begin. Prefetch runs beside VMM,
 // Layout and State, so phases may add up to more than the total.
 const (
+	// PhaseQueue is the wait for room, or for an instance to be free, while nothing
+	// was done for the request.
+	PhaseQueue = "queue"
 	// PhasePlan reads and verifies the snapshot's small files.
 	PhasePlan = "plan"
 	// PhaseVMM is from the exec of the VMM to its control socket answering.
@@ -31,7 +34,7 @@ const (
 
 // PhaseNames returns every phase in the order they begin.
 func PhaseNames() []string {
-	return []string{PhasePlan, PhaseVMM, PhaseLayout, PhasePrefetch, PhaseState, PhaseBoot, PhaseResume, PhaseInit, PhaseInvoke}
+	return []string{PhaseQueue, PhasePlan, PhaseVMM, PhaseLayout, PhasePrefetch, PhaseState, PhaseBoot, PhaseResume, PhaseInit, PhaseInvoke}
 }
 
 // Faults counts the page faults of one invocation's VM, from the moment its

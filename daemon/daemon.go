@@ -35,6 +35,12 @@ type Config struct {
 	IdleTimeout time.Duration
 	// MaxInstances and MaxPerFunction bound the instances that exist at once.
 	MaxInstances, MaxPerFunction int
+	// MemoryBudget bounds what all instances occupy, in bytes; 0 is no bound.
+	MemoryBudget int64
+	// QueueDepth is how many requests of a function may wait for room or for an
+	// instance to be free, QueueTimeout for how long; with 0 nobody waits.
+	QueueDepth   int
+	QueueTimeout time.Duration
 	// KeepVersions is how many versions of a function are kept, the newest; 0 is
 	// [DefaultKeepVersions]. Those that something points at stay besides.
 	KeepVersions int
@@ -65,6 +71,8 @@ const (
 	DefaultIdleTimeout    = time.Minute
 	DefaultMaxInstances   = 64
 	DefaultMaxPerFunction = 16
+	DefaultQueueDepth     = 100
+	DefaultQueueTimeout   = 10 * time.Second
 	DefaultPrestarted     = 1
 	DefaultKeepVersions   = 10
 	// DefaultPrestartedBytes is for about five that are not emulated.
@@ -200,7 +208,7 @@ func (d *Daemon) prepare(ctx context.Context, state string, cfg Config) (err err
 		Resident: &resident.Cache{}, Limits: workingset.DefaultLimits(),
 		BootTimeout: bootTimeout, RestoreTimeout: restoreTimeout, OnLog: d.logs.add,
 	}
-	d.pool = instance.NewPool(instance.PoolLimits{Idle: cfg.IdleTimeout, Total: cfg.MaxInstances, PerFunction: cfg.MaxPerFunction})
+	d.pool = d.newPool(cfg)
 	return nil
 }
 
@@ -231,15 +239,6 @@ func (d *Daemon) sweep() error {
 		}
 	}
 	return nil
-}
-
-// expect has VMMs started for the versions that serve.
-func (d *Daemon) expect() error {
-	versions, err := d.registry.List()
-	for _, v := range versions {
-		d.vmms.Expect(v.MemoryBytes)
-	}
-	return err
 }
 
 // Accelerator says in one line what executes the guests, and why.
@@ -287,10 +286,10 @@ func (d *Daemon) Close(ctx context.Context) error {
 
 // release gives back whatever New had got hold of.
 func (d *Daemon) release() error {
-	d.background.Wait()
 	if d.pool != nil {
-		d.pool.Close()
+		d.pool.Close() // its starts may begin background work
 	}
+	d.background.Wait()
 	if d.vmms != nil {
 		d.vmms.Close()
 	}

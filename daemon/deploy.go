@@ -168,6 +168,7 @@ func (d *Daemon) activate(v thaw.Version, p *progress) error {
 		return errors.Join(err, d.removeSnapshot(v))
 	}
 	d.retire(v.Function, replaced)
+	d.pool.Serve(v)
 	if err := d.pruneVersions(v.Function); err != nil { // v serves all the same
 		d.log.Error("older versions could not be removed", "function", v.Function, "version", v.Number, "error", err)
 	}

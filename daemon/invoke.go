@@ -40,16 +40,13 @@ func (d *Daemon) Invoke(ctx context.Context, r thaw.InvokeRequest) (thaw.Reply, 
 	r, why := withPolicy(r, v)
 	ref, _ := thaw.ParseRef(r.Function) // as resolve has done
 	record := thaw.Invocation{ID: cmp.Or(r.ID, uuid.New()), Function: v.Function, Version: v.Number, Qualifier: ref.Qualifier, Time: start.UTC(), Trace: r.Trace}
-	lease, err := d.pool.Acquire(v, r.Cold || r.Record)
-	if err != nil {
-		d.observe(ended(record, err))
-		return thaw.Reply{}, err
+	call := &call{daemon: d, version: v, request: r, why: why, timeline: instance.NewTimeline(), record: record}
+	if err := call.acquire(ctx); err != nil {
+		return call.refused(err)
 	}
-	call := &call{daemon: d, version: v, request: r, why: why, lease: lease, timeline: instance.NewTimeline(), record: record}
 	tail := d.logs.capture(record, r.LogTail)
 	payload, keep, err := call.run(ctx)
-	call.record = ended(call.record, err)
-	call.record.PhasesMS, call.record.Spans = call.timeline.Milliseconds(), call.timeline.Spans()
+	call.end(err)
 	reply := thaw.Reply{Payload: payload, LogTail: tail.end(), Invocation: call.record}
 	call.finish(keep)
 	return reply, err
@@ -99,16 +96,69 @@ type call struct {
 	lease    *instance.Lease
 	timeline *instance.Timeline
 	cached   bool // its snapshot was in the page cache, as far as anybody looked
+	late     bool // its start had begun before it came
 	record   thaw.Invocation
 }
 
-// run gets an instance and invokes it. keep says that it may serve again.
-func (c *call) run(ctx context.Context) (reply []byte, keep bool, err error) {
-	in, err := c.instance(ctx)
+// acquire gets a lease, which may take a start, and notes how.
+func (c *call) acquire(ctx context.Context) (err error) {
+	c.lease, err = c.daemon.pool.Acquire(ctx, c.version, c.request.Cold || c.request.Record, c.make)
 	if err != nil {
-		return nil, false, err
+		return err
+	}
+	if from, took := c.lease.Queued(); took > 0 {
+		c.timeline.Past(thaw.PhaseQueue, from, took)
+	}
+	in := c.lease.Instance()
+	c.record.Start = thaw.StartWarm
+	if made, fresh := c.lease.Fresh(); fresh {
+		c.record.Start, c.record.Reason, c.record.Prestarted = in.Start, in.Reason, in.Prestarted
+		c.cached, c.late = made.Cached, made.Timeline.Began().Before(c.timeline.Began())
+		c.timeline.Join(made.Timeline)
 	}
 	c.record.Instance, c.record.Policy = in.ID, in.Policy
+	return nil
+}
+
+// make makes an instance by what the request asks for. It may be another one that
+// gets it: see package scale.
+func (c *call) make(ctx context.Context) (made instance.Made, err error) {
+	way, cached := c.daemon.way(c.version, c.request)
+	way.Reason = join(c.why, way.Reason)
+	made = instance.Made{Timeline: instance.NewTimeline(), Cached: cached}
+	made.Instance, err = c.daemon.start(ctx, c.version, way, made.Timeline)
+	return made, err
+}
+
+// refused ends a call that got no lease. A start that failed is part of the
+// function's history.
+func (c *call) refused(err error) (thaw.Reply, error) {
+	failed, started := errors.AsType[*instance.StartError](err)
+	if started && failed.Timeline != nil {
+		c.timeline.Join(failed.Timeline)
+	} else if took := time.Since(c.timeline.Began()); took > queueNoted {
+		c.timeline.Past(thaw.PhaseQueue, c.timeline.Began(), took)
+	}
+	c.end(err)
+	if started {
+		c.daemon.history.add(c.record)
+	}
+	c.daemon.observe(c.record)
+	return thaw.Reply{Invocation: c.record}, err
+}
+
+// queueNoted is how long a refusal has to take to have been a wait.
+const queueNoted = time.Millisecond
+
+// end completes the record but for what is measured later.
+func (c *call) end(err error) {
+	c.record = ended(c.record, err)
+	c.record.PhasesMS, c.record.Spans = c.timeline.Milliseconds(), c.timeline.Spans()
+}
+
+// run invokes the leased instance. keep says that it may serve again.
+func (c *call) run(ctx context.Context) (reply []byte, keep bool, err error) {
+	in := c.lease.Instance()
 	usage := in.Meter(c.record.Start == thaw.StartWarm)
 	var result agent.Result
 	err = c.timeline.Phase(thaw.PhaseInvoke, func() error {
@@ -128,49 +178,25 @@ func (c *call) run(ctx context.Context) (reply []byte, keep bool, err error) {
 	return result.Payload, !result.Finished && !c.request.Discard, nil
 }
 
-// instance returns the leased instance, made now if need be.
-func (c *call) instance(ctx context.Context) (*instance.Instance, error) {
-	if in := c.lease.Instance(); in != nil {
-		c.record.Start = thaw.StartWarm
-		return in, nil
-	}
-	way, cached := c.daemon.way(c.version, c.request)
-	way.Reason = join(c.why, way.Reason)
-	in, err := c.daemon.start(ctx, c.version, way, c.timeline)
-	if err != nil {
-		return nil, err
-	}
-	c.daemon.pool.Fill(c.lease, in)
-	c.cached = cached
-	c.record.Start, c.record.Reason, c.record.Prestarted = in.Start, in.Reason, in.Prestarted
-	return in, nil
-}
-
 // finish keeps the record and gives the instance back. A cold start is measured
-// first, behind the reply, beside whatever the instance serves next.
+// behind the reply, beside whatever the instance serves next.
 func (c *call) finish(keep bool) {
-	d := c.daemon
+	d, in := c.daemon, c.lease.Instance()
 	if c.record.Start != thaw.StartCold || c.record.Error != "" {
-		if in := c.lease.Instance(); in != nil {
-			c.quarantine(in)
-		}
+		c.quarantine(in)
 		d.history.add(c.record)
 		d.observe(c.record)
 		d.pool.Release(c.lease, keep)
 		return
 	}
-	in := c.lease.Instance()
 	complete := d.history.begin(c.record)
-	if keep {
-		d.pool.Release(c.lease, true)
-	}
+	done := d.pool.Look(c.lease)
+	d.pool.Release(c.lease, keep)
 	d.background.Go(func() {
+		defer done()
 		c.judge(in)
 		complete(c.record)
 		d.observe(c.record)
-		if !keep {
-			d.pool.Release(c.lease, false)
-		}
 	})
 }
 

@@ -277,7 +277,9 @@ func (c *call) conclude(measured restore.Measured) {
 	if c.request.Frozen || c.record.FunctionError != "" {
 		return
 	}
-	d.lessons.note(id, c.record.Policy, c.cached, c.record.DurationMS)
+	if !c.late { // else it is not the whole of the start
+		d.lessons.note(id, c.record.Policy, c.cached, c.record.DurationMS-c.record.PhasesMS[thaw.PhaseQueue])
+	}
 	if name := learnedBy(c.record.Policy); name != "" && measured.Exact {
 		if moving, bad := d.lessons.judge(id, name, measured.Quality.Recall()); bad {
 			d.log.Info("the working set will be recorded again", "function", c.version.Function, "set", name, "recall", moving)

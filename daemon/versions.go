@@ -94,6 +94,7 @@ func (d *Daemon) Rollback(_ context.Context, name string, number int) (thaw.Vers
 	d.log.Info("another version serves", "function", name, "version", v.Number, "before", replaced)
 	d.retire(name, replaced)
 	d.vmms.Expect(v.MemoryBytes)
+	d.pool.Serve(v)
 	if v.Snapshot == "" {
 		d.rebuild(v)
 	}

@@ -19,7 +19,7 @@ import (
 func stocked(t *testing.T, n int) *Daemon {
 	t.Helper()
 	d := shelf(t)
-	d.pool = instance.NewPool(instance.PoolLimits{Idle: time.Hour, Total: 9, PerFunction: 9})
+	d.pool = d.newPool(Config{IdleTimeout: time.Hour, MaxInstances: 9, MaxPerFunction: 9})
 	d.vmms = instance.NewPrestarted(nil, instance.PrestartLimits{})
 	images, err := image.Open(image.Config{Dir: t.TempDir()})
 	if err != nil {
@@ -33,6 +33,11 @@ func stocked(t *testing.T, n int) *Daemon {
 		d.serve(t, "hello", d.snapshotOf(t, "hello", i+1))
 	}
 	return d
+}
+
+// noVM makes an instance without one.
+func noVM(context.Context) (instance.Made, error) {
+	return instance.Made{Instance: &instance.Instance{}}, nil
 }
 
 // numbers lists what Versions says, in words.
@@ -99,7 +104,7 @@ func TestPruneVersions(t *testing.T) {
 	if ids, err := d.snapshots.IDs(); err != nil || len(ids) != 2 {
 		t.Errorf("%d snapshots are left, %v", len(ids), err)
 	}
-	if _, err := d.pool.Acquire(thaw.Version{Function: "hello", Number: 1}, true); thaw.CodeOf(err) != thaw.CodeNotFound {
+	if _, err := d.pool.Acquire(t.Context(), thaw.Version{Function: "hello", Number: 1}, true, noVM); thaw.CodeOf(err) != thaw.CodeNotFound {
 		t.Errorf("Acquire of a pruned version = %v", err)
 	}
 	if err := d.sweep(); err != nil {
@@ -146,7 +151,7 @@ func TestRemoveVersion(t *testing.T) {
 	}
 	refused("hello:2", "schedule nightly names hello:2", thaw.CodeConflict)
 	d.nameBySchedule("")
-	lease, err := d.pool.Acquire(thaw.Version{Function: "hello", Number: 2}, true)
+	lease, err := d.pool.Acquire(t.Context(), thaw.Version{Function: "hello", Number: 2}, true, noVM)
 	if err != nil {
 		t.Fatal(err)
 	}

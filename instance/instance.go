@@ -91,8 +91,13 @@ func (in *Instance) closeMemory() {
 	}
 }
 
-// Done is closed when the VM has ended.
-func (in *Instance) Done() <-chan struct{} { return in.vm.Done() }
+// Done is closed when the VM has ended; it is nil without a VM.
+func (in *Instance) Done() <-chan struct{} {
+	if in.vm == nil {
+		return nil
+	}
+	return in.vm.Done()
+}
 
 // PID is the VMM's process id.
 func (in *Instance) PID() int { return in.vm.PID() }
@@ -250,6 +255,14 @@ func (in *Instance) RSS() int64 {
 		return 0
 	}
 	return m.RSSBytes
+}
+
+// OwnMemory is what would be free without it, in bytes: see [procstat.Own].
+func (in *Instance) OwnMemory() (int64, error) {
+	if in.vm == nil {
+		return 0, errors.New("the instance has no VM")
+	}
+	return procstat.Own(in.vm.PID())
 }
 
 func (in *Instance) String() string {

@@ -1,285 +1,252 @@
 package instance
 
 import (
-	"cmp"
-	"slices"
+	"context"
 	"sync"
 	"time"
 
 	"thaw"
+	"thaw/scale"
 )
 
-// PoolLimits bound a [Pool].
-type PoolLimits struct {
-	// Idle is how long an unused instance is kept.
+// PoolConfig is how a [Pool] is set up.
+type PoolConfig struct {
+	// Idle is how long an unused instance is kept unless its function says
+	// otherwise.
 	Idle time.Duration
 	// Total bounds all instances, PerFunction those of one function.
 	Total, PerFunction int
+	// Memory is the budget in bytes for what all of them occupy, 0 for none.
+	Memory int64
+	// QueueDepth is how many requests of a function may wait for room, QueueTimeout
+	// for how long; with 0 nobody waits.
+	QueueDepth   int
+	QueueTimeout time.Duration
+	// Guess is what an instance of a version is taken to occupy until one was
+	// measured, in bytes.
+	Guess func(thaw.Version) int64
+	// Make makes an instance that no request asks for.
+	Make func(ctx context.Context, function string, version int) (Made, error)
+	// OnError is told why such a start, or one whose request has gone, failed.
+	OnError func(function string, version int, err error)
 }
 
-// Pool keeps track of all instances and hands out idle ones. Its methods may be
+// Made is a new instance with what there is to tell of its start.
+type Made struct {
+	Instance *Instance
+	// Timeline is that of the start, nil where nobody looks at it.
+	Timeline *Timeline
+	// Cached says that its snapshot was in the page cache.
+	Cached bool
+}
+
+// Maker makes an instance. It is called once at most, from another goroutine. With an
+// error it returns the timeline as well.
+type Maker func(context.Context) (Made, error)
+
+// StartError is that of a start, with the time that it took.
+type StartError struct {
+	Timeline *Timeline
+	Err      error
+}
+
+// Error is that of the start.
+func (e *StartError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *StartError) Unwrap() error { return e.Err }
+
+// Pool keeps track of all instances and hands them out as package scale decides; it
+// does what that cannot: locks, clocks, goroutines and processes. Its methods may be
 // called concurrently.
 type Pool struct {
-	limits PoolLimits
+	cfg    PoolConfig
+	ctx    context.Context // of starts that are not for one request alone
+	cancel context.CancelFunc
+	wake   chan struct{}
+	work   sync.WaitGroup
 
 	mu      sync.Mutex
-	leases  map[*Lease]struct{}
-	removed map[versionKey]struct{} // never to come back: numbers are not reused
+	plan    *scale.Scheduler
+	members map[*scale.Instance]*member
+	waiters map[*scale.Ticket]*waiter
+	alarm   time.Time // when tend looks next
 	closed  bool
-	watched sync.WaitGroup
 }
 
-// Lease is one instance's place in the pool. Whoever got it from Acquire has
-// the instance for itself until Release.
+// member is an instance in the pool.
+type member struct {
+	place  *scale.Instance
+	made   Made // empty while it is being made
+	served int
+	stale  bool           // its memory may have changed since it was measured
+	looks  sync.WaitGroup // those who need it though it is to end
+}
+
+// waiter is a request whose ticket waits.
+type waiter struct {
+	ctx   context.Context
+	make  Maker
+	done  chan struct{} // closed when lease or err is there
+	lease *Lease
+	err   error
+}
+
+// Lease is one invocation's hold on an instance. Whoever got it from Acquire gives
+// it back by Release.
 type Lease struct {
-	version  thaw.Version
-	instance *Instance // nil while it is being made
-	state    thaw.InstanceState
-	since    time.Time // idle since
-	expiry   *time.Timer
-	served   int
-	retired  bool // it ends with its invocation
+	member *member
+	fresh  bool
+	from   time.Time // it waited, for queued
+	queued time.Duration
 }
 
-type versionKey struct {
-	function string
-	number   int
+// Instance is the leased instance.
+func (l *Lease) Instance() *Instance { return l.member.made.Instance }
+
+// Fresh returns what there is to tell of the instance's start when it was made
+// while the holder waited for one, and nobody had it before.
+func (l *Lease) Fresh() (Made, bool) { return l.member.made, l.fresh }
+
+// Queued is from when on, and for how long, its holder has waited while no start
+// was under way that it got the instance of: for room, or for an instance to be free.
+func (l *Lease) Queued() (from time.Time, took time.Duration) { return l.from, l.queued }
+
+// NewPool returns an empty pool. The caller closes it.
+func NewPool(cfg PoolConfig) *Pool {
+	waiting := cfg.QueueDepth
+	if cfg.QueueTimeout <= 0 {
+		waiting = 0
+	}
+	p := &Pool{
+		cfg: cfg, wake: make(chan struct{}, 1), members: map[*scale.Instance]*member{}, waiters: map[*scale.Ticket]*waiter{},
+		plan: scale.New(scale.Limits{Instances: cfg.Total, Memory: cfg.Memory, Waiting: waiting}),
+	}
+	p.ctx, p.cancel = context.WithCancel(context.Background())
+	p.work.Go(p.tend)
+	return p
 }
 
-func (l *Lease) key() versionKey { return versionKey{l.version.Function, l.version.Number} }
-
-// Instance is the leased instance, nil when the holder is to make it and to
-// call Fill.
-func (l *Lease) Instance() *Instance { return l.instance }
-
-// NewPool returns an empty pool.
-func NewPool(limits PoolLimits) *Pool {
-	return &Pool{limits: limits, leases: map[*Lease]struct{}{}, removed: map[versionKey]struct{}{}}
+// settings are those of v within the daemon's limits.
+func (p *Pool) settings(v thaw.Version) scale.Settings {
+	s := scale.Settings{Concurrency: max(v.Concurrency, 1), Min: v.MinScale, Max: p.cfg.PerFunction, KeepAlive: scale.KeepAlive{Policy: v.KeepAlive, Idle: p.cfg.Idle}}
+	if v.MaxScale > 0 {
+		s.Max = min(s.Max, v.MaxScale)
+	}
+	if v.IdleTimeout > 0 {
+		s.KeepAlive.Idle = v.IdleTimeout
+	}
+	return s
 }
 
-// Acquire returns a lease on an idle instance of v, the most recently used one,
-// or on the place for a new one, which it always is when cold. It fails with
-// [thaw.CodeThrottled] at a limit, [thaw.CodeNotFound] after Remove and
-// [thaw.CodeUnavailable] after Close.
-func (p *Pool) Acquire(v thaw.Version, cold bool) (*Lease, error) {
+// know tells the plan of v, which it has to have been told of before anything else.
+func (p *Pool) know(v thaw.Version) {
+	key, s := scale.KeyOf(v), p.settings(v)
+	p.mu.Lock()
+	known := p.plan.Known(key)
+	p.mu.Unlock()
+	if !known { // which may read files
+		s.Need = p.cfg.Guess(v)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.plan.Know(key, s)
+}
+
+// Acquire returns a lease on an instance of v: a free one, or the first that gets
+// free or is made for those who wait, in their order. A cold request gets one of its
+// own that make makes for it. It fails with [thaw.CodeThrottled] when there is no
+// room within the time that a request may wait, [thaw.CodeNotFound] after Remove,
+// [thaw.CodeUnavailable] after Close, with the context's error, and with a
+// [*StartError].
+func (p *Pool) Acquire(ctx context.Context, v thaw.Version, cold bool, make Maker) (*Lease, error) {
+	if !cold {
+		if l, err := p.take(v); l != nil || err != nil {
+			return l, err
+		}
+	}
+	p.know(v)
+	return p.join(ctx, v, cold, make)
+}
+
+var errClosed = thaw.Errorf(thaw.CodeUnavailable, "the daemon is stopping")
+
+// take returns a lease on a free instance, nil without one.
+func (p *Pool) take(v thaw.Version) (*Lease, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
-		return nil, thaw.Errorf(thaw.CodeUnavailable, "the daemon is stopping")
+		return nil, errClosed
 	}
-	if _, gone := p.removed[versionKey{v.Function, v.Number}]; gone {
-		return nil, thaw.Errorf(thaw.CodeNotFound, "version %d of function %s has just been removed", v.Number, v.Function)
+	now := time.Now()
+	in := p.plan.Take(now, scale.KeyOf(v))
+	if in == nil {
+		return nil, nil
 	}
-	if l := p.idle(v); l != nil && !cold {
-		l.expiry.Stop()
-		l.state = thaw.InstanceBusy
-		return l, nil
-	}
-	if err := p.makeRoom(v.Function); err != nil {
-		return nil, err
-	}
-	l := &Lease{version: v, state: thaw.InstanceStarting, since: time.Now()}
-	p.leases[l] = struct{}{}
-	return l, nil
-}
-
-// idle returns v's most recently used idle instance. The caller holds mu.
-func (p *Pool) idle(v thaw.Version) *Lease {
-	var best *Lease
-	for l := range p.leases {
-		if l.state != thaw.InstanceIdle || l.key() != (versionKey{v.Function, v.Number}) {
-			continue
-		}
-		if best == nil || l.since.After(best.since) {
-			best = l
-		}
-	}
-	return best
-}
-
-// makeRoom applies the limits, giving up idle instances for new ones, the
-// longest unused first. The caller holds mu.
-func (p *Pool) makeRoom(function string) error {
-	own := func(l *Lease) bool { return l.version.Function == function }
-	if p.count(own) >= p.limits.PerFunction && !p.evict(own) {
-		return thaw.Errorf(thaw.CodeThrottled, "function %s has %d instances at work, its limit: try again in a moment", function, p.limits.PerFunction)
-	}
-	all := func(*Lease) bool { return true }
-	if p.count(all) >= p.limits.Total && !p.evict(all) {
-		return thaw.Errorf(thaw.CodeThrottled, "%d instances are at work, the limit of this machine: try again in a moment", p.limits.Total)
-	}
-	return nil
-}
-
-func (p *Pool) count(which func(*Lease) bool) (n int) {
-	for l := range p.leases {
-		if which(l) {
-			n++
-		}
-	}
-	return n
-}
-
-// evict removes the longest unused idle instance, if there is one.
-func (p *Pool) evict(which func(*Lease) bool) bool {
-	var oldest *Lease
-	for l := range p.leases {
-		if l.state == thaw.InstanceIdle && which(l) && (oldest == nil || l.since.Before(oldest.since)) {
-			oldest = l
-		}
-	}
-	if oldest == nil {
-		return false
-	}
-	p.remove(oldest)
-	return true
-}
-
-// remove takes l out and ends its instance in the background; Close waits for
-// that. The caller holds mu.
-func (p *Pool) remove(l *Lease) {
-	if l.expiry != nil {
-		l.expiry.Stop()
-	}
-	delete(p.leases, l)
-	if in := l.instance; in != nil {
-		p.watched.Go(in.Close)
-	}
-}
-
-// Fill gives a new lease its instance, which the pool owns from now on.
-func (p *Pool) Fill(l *Lease, in *Instance) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	l.instance, l.state = in, thaw.InstanceBusy
-	p.watched.Go(func() { p.watch(l) })
-}
-
-// watch removes an idle instance whose VM ends by itself. A busy one is its
-// holder's to release.
-func (p *Pool) watch(l *Lease) {
-	<-l.instance.Done()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if _, there := p.leases[l]; there && l.state == thaw.InstanceIdle {
-		p.remove(l)
-	}
+	p.measureSoon(now)
+	return &Lease{member: p.members[in]}, nil
 }
 
 // Release gives a lease back. keep says that its instance may serve again.
 func (p *Pool) Release(l *Lease, keep bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if l.instance == nil || !keep || p.closed || p.limits.Idle <= 0 || l.retired {
-		p.remove(l)
-		return
-	}
-	l.served++
-	since := time.Now()
-	l.state, l.since = thaw.InstanceIdle, since
-	l.expiry = time.AfterFunc(p.limits.Idle, func() { p.expire(l, since) })
+	now := time.Now()
+	l.member.served++
+	l.member.stale = true
+	p.plan.Release(now, l.member.place, keep && !p.closed)
+	p.measureSoon(now)
+	p.apply()
 }
 
-// expire removes l unless it was used since.
-func (p *Pool) expire(l *Lease, since time.Time) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if _, there := p.leases[l]; there && l.state == thaw.InstanceIdle && l.since.Equal(since) {
-		p.remove(l)
-	}
+// Look keeps the leased instance from being closed until done is called, though it
+// may be given up: who measures it needs it behind the reply.
+func (p *Pool) Look(l *Lease) (done func()) {
+	l.member.looks.Add(1)
+	return l.member.looks.Done
+}
+
+// Serve makes v the version of its function that is kept at its minimum.
+func (p *Pool) Serve(v thaw.Version) {
+	p.know(v)
+	p.change(func(now time.Time) { p.plan.Serve(now, scale.KeyOf(v)) })
 }
 
 // Retire ends the instances that a version has: idle ones now, busy ones after
 // their invocation. It may get others.
 func (p *Pool) Retire(function string, number int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.retire(versionKey{function, number})
-}
-
-// retire does it. The caller holds mu.
-func (p *Pool) retire(key versionKey) {
-	for l := range p.leases {
-		if l.key() != key {
-			continue
-		}
-		if l.retired = true; l.state == thaw.InstanceIdle {
-			p.remove(l)
-		}
-	}
+	p.change(func(now time.Time) { p.plan.Retire(now, scale.Key{Function: function, Version: number}) })
 }
 
 // Remove retires a version for good: it gets no instance any more.
 func (p *Pool) Remove(function string, number int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	key := versionKey{function, number}
-	p.removed[key] = struct{}{}
-	p.retire(key)
-}
-
-// Busy is how many instances of a version are at work or being made.
-func (p *Pool) Busy(function string, number int) int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.count(func(l *Lease) bool {
-		return l.key() == versionKey{function, number} && l.state != thaw.InstanceIdle
-	})
+	p.change(func(now time.Time) { p.plan.Remove(now, scale.Key{Function: function, Version: number}) })
 }
 
 // EndIdle ends the idle instances of those versions of function that which wants.
 func (p *Pool) EndIdle(function string, which func(number int) bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for l := range p.leases {
-		if l.version.Function == function && which(l.version.Number) && l.state == thaw.InstanceIdle {
-			p.remove(l)
-		}
-	}
+	p.change(func(now time.Time) { p.plan.EndIdle(now, function, which) })
 }
 
-// Close refuses new leases, ends every instance and waits until all are gone.
-// Every lease must have been released or be idle.
+// change has the plan take something in, and does what it decides.
+func (p *Pool) change(what func(now time.Time)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return
+	}
+	what(time.Now())
+	p.apply()
+}
+
+// Close refuses new leases, ends starts and instances and waits until all are gone.
+// Every lease must have been released.
 func (p *Pool) Close() {
 	p.mu.Lock()
 	p.closed = true
-	for l := range p.leases {
-		p.remove(l)
-	}
+	p.cancel()
+	p.plan.Stop(time.Now())
+	p.apply()
 	p.mu.Unlock()
-	p.watched.Wait()
-}
-
-// Find returns the instance called id, or nil.
-func (p *Pool) Find(id string) *Instance {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for l := range p.leases {
-		if l.instance != nil && l.instance.ID == id {
-			return l.instance
-		}
-	}
-	return nil
-}
-
-// List describes every instance, oldest first.
-func (p *Pool) List() []thaw.Instance {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	list := make([]thaw.Instance, 0, len(p.leases))
-	for l := range p.leases {
-		list = append(list, l.describe())
-	}
-	slices.SortFunc(list, func(a, b thaw.Instance) int {
-		return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.ID, b.ID))
-	})
-	return list
-}
-
-func (l *Lease) describe() thaw.Instance {
-	d := thaw.Instance{Function: l.version.Function, Version: l.version.Number, State: l.state, Created: l.since, Invocations: l.served}
-	if in := l.instance; in != nil {
-		d.ID, d.Start, d.Policy, d.PID, d.Created, d.RSSBytes = in.ID, in.Start, in.Policy, in.PID(), in.Created, in.RSS()
-	}
-	return d
+	p.work.Wait()
 }

@@ -38,6 +38,31 @@ func (t *Timeline) Add(name string, took time.Duration) {
 	t.spans = append(t.spans, span)
 }
 
+// Began is when the timeline begins.
+func (t *Timeline) Began() time.Time { return t.start }
+
+// Past notes a phase that took from then on.
+func (t *Timeline) Past(name string, from time.Time, took time.Duration) {
+	span := thaw.Span{Phase: name, StartUS: max(0, from.Sub(t.start).Microseconds()), DurationUS: took.Microseconds()}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.spans = append(t.spans, span)
+}
+
+// Join takes in the spans of another timeline, as far as they are not before this
+// one began.
+func (t *Timeline) Join(o *Timeline) {
+	later := o.start.Sub(t.start).Microseconds()
+	for _, s := range o.Spans() {
+		end := s.StartUS + later + s.DurationUS
+		s.StartUS = max(0, s.StartUS+later)
+		s.DurationUS = max(0, end-s.StartUS)
+		t.mu.Lock()
+		t.spans = append(t.spans, s)
+		t.mu.Unlock()
+	}
+}
+
 // Spans returns what was noted, in the order of its beginning.
 func (t *Timeline) Spans() []thaw.Span {
 	t.mu.Lock()

@@ -32,6 +32,11 @@ func Keys() []Key {
 		{"packages", "list of strings", "", "Debian packages that python3 and node need, such as `python3-numpy`", readPackages},
 		{"policy", "string", "auto", "how its VMs get their memory when an invocation does not say: " + policies(), readPolicy},
 		{"description", "string", "", "what it is, for people, of at most 256 bytes", readDescription},
+		{"concurrency", "number", "1", "how many invocations a VM serves at once; more than one is for runtimes http and provided", readConcurrency},
+		{"min_scale", "number", "0", "how many VMs are kept warm while the version serves", readMinScale},
+		{"max_scale", "number", "as the daemon has it", "the most VMs at once", readMaxScale},
+		{"idle_timeout", "duration", "as the daemon has it", "how long a VM waits for the next invocation, 1s to 24h", readIdleTimeout},
+		{"keep_alive", "string", "fixed", "how that is decided: `fixed`, or `histogram` for what idle times were seen ([scaling](scaling.md))", readKeepAlive},
 	}
 }
 

@@ -27,6 +27,10 @@ env:
   "QUOTED": 'a: b'
 packages: [python3-pil, python3-numpy]
 policy: thaw
+min_scale: 1
+max_scale: 4
+idle_timeout: 5m
+keep_alive: histogram
 `))
 	if err != nil {
 		t.Fatal(err)
@@ -35,6 +39,7 @@ policy: thaw
 		Runtime: thaw.RuntimePython, Handler: "image.resize", MemoryBytes: 512 << 20, Timeout: 90 * time.Second,
 		Env:      map[string]string{"VERSION": "1.10", "DEBUG": "true", "EMPTY": "", "QUOTED": "a: b"},
 		Packages: []string{"python3-pil", "python3-numpy"}, Policy: thaw.PolicyThaw,
+		MinScale: 1, MaxScale: 4, IdleTimeout: 5 * time.Minute, KeepAlive: thaw.KeepAliveHistogram,
 	}
 	if d := cmp.Diff(want, p.Settings); d != "" || p.Name != "resize" {
 		t.Errorf("name %s, settings (-want +got):\n%s", p.Name, d)
@@ -56,9 +61,13 @@ func TestNothingIsSet(t *testing.T) {
 // TestMistakes has what is wrong with a file, and what is said of it, up to any ….
 func TestMistakes(t *testing.T) {
 	for text, want := range map[string]string{
+		"concurrency: 0":                        `f:1:14: concurrency: 0 is out of range: choose 1 or more`,
+		"idle_timeout: 0s":                      `f:1:15: idle_timeout: 0 is out of range: choose 1s to 24h0m0s`,
+		"keep_alive: forever":                   `f:1:13: unknown keep-alive policy "forever": choose fixed or histogram`,
+		"min_scale: 3\nmax_scale: 2":            `f:2:12: min scale of 3 is above the max scale of 2`,
 		"memroy: 1GiB":                          `f:1:1: memroy: unknown key: did you mean memory?`,
 		"Memory: 1GiB":                          `f:1:1: Memory: unknown key: did you mean memory?`,
-		"\ncolour: red":                         `f:2:1: colour: unknown key: choose one of description, …`,
+		"\ncolour: red":                         `f:2:1: colour: unknown key: choose one of concurrency, …`,
 		"name: a\nname: b":                      `f:2:1: name: is there twice, first in line 1: keep one`,
 		"env:\n  A: 1\n  A: 2":                  `f:3:3: env.A: is there twice, first in line 2: keep one`,
 		"name:":                                 `f:1:1: name: has no value: write one, or leave the key out`,

@@ -41,6 +41,9 @@ type serveFlags struct {
 	maxInstances, maxPerFunction int
 	prestarted, keepVersions     int
 	prestartedMemory             bytesFlag
+	memoryBudget                 bytesFlag
+	queueDepth                   int
+	queueTimeout                 time.Duration
 	accelerator                  string
 	asyncWorkers, asyncRetries   int
 	asyncDelay, asyncMaxAge      time.Duration
@@ -98,6 +101,9 @@ VMs, so listen on a loopback address unless something else guards the way.`,
 			if err := f.check(); err != nil {
 				return err
 			}
+			if !cmd.Flags().Changed("memory-budget") {
+				f.memoryBudget = defaultMemoryBudget()
+			}
 			if err := preflight(cmd.Context(), f.state); err != nil {
 				return err
 			}
@@ -111,6 +117,10 @@ VMs, so listen on a loopback address unless something else guards the way.`,
 	flags.DurationVar(&f.idle, "idle-timeout", daemon.DefaultIdleTimeout, "how long a VM waits for the next invocation, 0 for not at all")
 	flags.IntVar(&f.maxInstances, "max-instances", daemon.DefaultMaxInstances, "most VMs at once")
 	flags.IntVar(&f.maxPerFunction, "max-per-function", daemon.DefaultMaxPerFunction, "most VMs at once of one function")
+	flags.Var(&f.memoryBudget, "memory-budget", "most memory of all VMs, as it is measured; 0 for no limit")
+	flags.Lookup("memory-budget").DefValue = fmt.Sprintf("%d%% of the machine's", memoryShare)
+	flags.IntVar(&f.queueDepth, "queue-depth", daemon.DefaultQueueDepth, "most requests of one function that wait for a VM when a limit is reached")
+	flags.DurationVar(&f.queueTimeout, "queue-timeout", daemon.DefaultQueueTimeout, "how long they wait before they are refused, 0 for not at all")
 	flags.IntVar(&f.prestarted, "prestarted", daemon.DefaultPrestarted, "VMMs kept waiting for a restore, of each memory size in use")
 	flags.Var(&f.prestartedMemory, "prestarted-memory", "most memory of all VMMs that wait")
 	flags.IntVar(&f.keepVersions, "keep-versions", daemon.DefaultKeepVersions, "how many versions of a function to keep, besides those that serve or have an alias")
@@ -138,6 +148,8 @@ func (f serveFlags) check() error {
 		return thaw.Errorf(thaw.CodeInvalid, "--max-instances and --max-per-function must be at least 1")
 	case f.idle < 0:
 		return thaw.Errorf(thaw.CodeInvalid, "--idle-timeout cannot be negative")
+	case f.queueDepth < 1 || f.queueTimeout < 0:
+		return thaw.Errorf(thaw.CodeInvalid, "--queue-depth must be at least 1, and --queue-timeout cannot be negative: 0 refuses at once")
 	case f.prestarted < 0 || f.prestarted > maxPrestarted:
 		return thaw.Errorf(thaw.CodeInvalid, "--prestarted must be 0 to %d", maxPrestarted)
 	case f.keepVersions < 1:

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -21,6 +22,7 @@ type deployFlags struct {
 	timeout          time.Duration
 	env, packages    []string
 	image            imageFlags
+	scale            scaleFlags
 }
 
 func (f *deployFlags) add(cmd *cobra.Command) {
@@ -33,6 +35,7 @@ func (f *deployFlags) add(cmd *cobra.Command) {
 	flags.StringSliceVar(&f.packages, "package", nil, "Debian `package` that the code needs, instead of those of thaw.yaml, may be repeated")
 	flags.StringVar(&f.policy, settingPolicy, string(thaw.DefaultPolicy), "how VMs get their memory when an invocation does not say: `policy`, as in thaw invoke, also THAW_POLICY")
 	f.image.add(cmd)
+	f.scale.add(cmd)
 	completeWords(cmd, "runtime", runtimeNames()...)
 	completeWords(cmd, "policy", policyNames()...)
 }
@@ -120,10 +123,7 @@ func (f deployFlags) override(cmd *cobra.Command, s thaw.Settings) (thaw.Setting
 	overrideIf(given("memory"), &s.MemoryBytes, int64(f.memory))
 	overrideIf(given("timeout"), &s.Timeout, f.timeout)
 	overrideIf(given("package"), &s.Packages, f.packages)
-	if err := f.image.override(given, &s); err != nil {
-		return s, err
-	}
-	if err := f.overrideEnv(&s); err != nil {
+	if err := errors.Join(f.image.override(given, &s), f.scale.override(cmd, &s), f.overrideEnv(&s)); err != nil {
 		return s, err
 	}
 	return s.WithDefaults(), nil

@@ -1,0 +1,74 @@
+package instance
+
+import (
+	"context"
+	"time"
+
+	"thaw"
+	"thaw/scale"
+)
+
+// join gets in line and waits for what comes of it.
+func (p *Pool) join(ctx context.Context, v thaw.Version, cold bool, maker Maker) (*Lease, error) {
+	w, arrived := &waiter{ctx: ctx, make: maker, done: make(chan struct{})}, time.Now()
+	p.mu.Lock()
+	if p.closed {
+		p.mu.Unlock()
+		return nil, errClosed
+	}
+	t := p.plan.Arrive(arrived, scale.KeyOf(v), cold)
+	p.waiters[t] = w
+	p.apply()
+	p.mu.Unlock()
+	p.wait(ctx, t, w)
+	if w.err != nil {
+		return nil, w.err
+	}
+	w.lease.from, w.lease.queued = arrived, w.lease.since(arrived)
+	return w.lease, nil
+}
+
+// since is how much of the time from arrived on was not that of the start of a
+// fresh instance.
+func (l *Lease) since(arrived time.Time) time.Duration {
+	if l.fresh {
+		return max(0, l.member.place.Begun().Sub(arrived))
+	}
+	return time.Since(arrived)
+}
+
+// wait returns when w has a result: at the latest when its client has gone or its
+// time in the queue is over.
+func (p *Pool) wait(ctx context.Context, t *scale.Ticket, w *waiter) {
+	timeout := time.NewTimer(p.cfg.QueueTimeout)
+	defer timeout.Stop()
+	for {
+		select {
+		case <-w.done:
+			return
+		case <-timeout.C:
+			p.change(func(now time.Time) { p.plan.Expire(now, t, p.cfg.QueueTimeout) })
+			timeout.Reset(max(p.cfg.QueueTimeout, time.Second)) // a start that is under way is waited for
+		case <-ctx.Done():
+			p.leave(ctx, t, w)
+			return
+		}
+	}
+}
+
+// leave gives up a place in line, or the lease that was granted meanwhile.
+func (p *Pool) leave(ctx context.Context, t *scale.Ticket, w *waiter) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	select {
+	case <-w.done:
+		if w.lease != nil {
+			p.plan.Release(time.Now(), w.lease.member.place, true)
+		}
+	default:
+		delete(p.waiters, t)
+		p.plan.GiveUp(time.Now(), t)
+	}
+	w.lease, w.err = nil, context.Cause(ctx)
+	p.apply()
+}
