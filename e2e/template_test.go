@@ -36,24 +36,11 @@ func TestTemplates(t *testing.T) {
 			name := "new-" + runtime
 			cli(t, folder, "new", name, "--runtime", runtime)
 			dir := filepath.Join(folder, name)
-			if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-				buildBootstrap(t, dir)
-			}
 			cli(t, dir, "deploy")
 			reply := cli(t, dir, "invoke", name, "--cold", "-d", `{"name": "Ada"}`)
 			if got := decode[map[string]string](t, []byte(reply)); len(got) != 1 || got["message"] != "Hello, Ada!" {
 				t.Errorf("reply %s", reply)
 			}
 		})
-	}
-}
-
-// buildBootstrap does what the template says to do before a deploy.
-func buildBootstrap(t *testing.T, dir string) {
-	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", "bootstrap", ".")
-	cmd.Dir, cmd.Env = dir, append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
 	}
 }

@@ -31,6 +31,8 @@ func Keys() []Key {
 		{"env", "map of strings", "", "environment variables; values are taken as they are written", readEnv},
 		{"packages", "list of strings", "", "Debian packages that python3 and node need, such as `python3-numpy`", readPackages},
 		{"policy", "string", "auto", "how its VMs get their memory when an invocation does not say: " + policies(), readPolicy},
+		{"build", "string", "", "a shell command that `thaw deploy` runs in the folder first, such as `go build -o bootstrap .`", readBuild},
+		{"schedules", "list of schedules", "", "all that the function is to have, see below; without the key those there are stay", readSchedules},
 		{"description", "string", "", "what it is, for people, of at most 256 bytes", readDescription},
 		{"concurrency", "number", "1", "how many invocations a VM serves at once; more than one is for runtimes http and provided", readConcurrency},
 		{"min_scale", "number", "0", "how many VMs are kept warm while the version serves", readMinScale},

@@ -24,7 +24,12 @@ type Project struct {
 	Name string
 	// Settings has no defaults set.
 	Settings thaw.Settings
-	values   map[string]strictyaml.Value // of the keys that are there
+	// Build is a shell command that makes the code in the folder, "" for none.
+	Build string
+	// Schedules are all that the function is to have if the file has the key: see
+	// [Project.Set]. Their function is that of the deploy.
+	Schedules []thaw.Schedule
+	values    map[string]strictyaml.Value // of the keys that are there
 }
 
 // Set says where the file has key, as FILE:LINE:COLUMN, or "" if it has not.

@@ -49,6 +49,31 @@ keep_alive: histogram
 	}
 }
 
+func TestSchedules(t *testing.T) {
+	p, err := project.Parse("f", []byte(`
+build: make
+schedules:
+  - cron: "0 9 * * MON-FRI"
+    event: {report: daily, n: [1, 2.50, null, true, "x"]}
+  - name: poll
+    cron: "@every 30s"
+    qualifier: live
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []thaw.Schedule{
+		{Spec: "0 9 * * MON-FRI", Data: []byte(`{"report":"daily","n":[1,2.50,null,true,"x"]}`)},
+		{ID: "poll", Spec: "@every 30s", Qualifier: "live", Data: []byte(`{}`)},
+	}
+	if d := cmp.Diff(want, p.Schedules); d != "" || p.Build != "make" {
+		t.Errorf("build %q, schedules (-want +got):\n%s", p.Build, d)
+	}
+	if p, err := project.Parse("f", []byte("schedules: []")); err != nil || p.Set("schedules") == "" || len(p.Schedules) > 0 {
+		t.Errorf("no schedules: %+v, %v", p, err)
+	}
+}
+
 func TestNothingIsSet(t *testing.T) {
 	for _, text := range []string{"", "\n", "# nothing\n", "---\n", "{}\n", "null\n"} {
 		p, err := project.Parse("thaw.yaml", []byte(text))
@@ -67,7 +92,7 @@ func TestMistakes(t *testing.T) {
 		"min_scale: 3\nmax_scale: 2":            `f:2:12: min scale of 3 is above the max scale of 2`,
 		"memroy: 1GiB":                          `f:1:1: memroy: unknown key: did you mean memory?`,
 		"Memory: 1GiB":                          `f:1:1: Memory: unknown key: did you mean memory?`,
-		"\ncolour: red":                         `f:2:1: colour: unknown key: choose one of concurrency, …`,
+		"\ncolour: red":                         `f:2:1: colour: unknown key: choose one of …`,
 		"name: a\nname: b":                      `f:2:1: name: is there twice, first in line 1: keep one`,
 		"env:\n  A: 1\n  A: 2":                  `f:3:3: env.A: is there twice, first in line 2: keep one`,
 		"name:":                                 `f:1:1: name: has no value: write one, or leave the key out`,
@@ -107,11 +132,31 @@ func TestMistakes(t *testing.T) {
 		"name: a\nenv: \xff":                    `f:2: this line is not UTF-8: save the file as that`,
 		strings.Repeat("# long\n", 10_000):      `f is larger than 64 KiB: is it the right file?`,
 	} {
-		_, err := project.Parse("f", []byte(text))
-		begin, rest := strings.CutSuffix(want, "…")
-		if thaw.CodeOf(err) != thaw.CodeInvalid || err.Error() != want && !(rest && strings.HasPrefix(err.Error(), begin)) {
-			t.Errorf("%.40q:\n got %v\nwant %s", text, err, want)
-		}
+		wantMistake(t, text, want)
+	}
+}
+
+func TestMistakesOfSchedules(t *testing.T) {
+	for text, want := range map[string]string{
+		"build: ''":                                          `f:1:8: build: is empty: write a value, or leave the key out`,
+		"schedules: [{}]":                                    `f:1:13: schedules[1]: has no cron: write one such as cron: "0 9 * * MON-FRI"`,
+		"schedules: [{cron: never}]":                         `f:1:20: schedules[1].cron: …`,
+		"schedules: [{cron: '@daily', evnt: 1}]":             `f:1:30: schedules[1].evnt: unknown key: did you mean event?`,
+		"schedules:\n- cron: '@daily'\n- cron: '@hourly'":    `f:3:3: schedules[2]: another one has this name, too: give each its own with name:`,
+		"schedules: [{cron: '@daily', qualifier: '0'}]":      `f:1:41: schedules[1].qualifier: version "0" is not valid…`,
+		"schedules: [{cron: '@daily', event: {a: 1, a: 2}}]": `f:1:44: schedules[1].event.a: is there twice, first in line 1: keep one`,
+		"schedules: [{cron: '@daily', event: 0x10}]":         `f:1:37: schedules[1].event: 0x10 is not written as JSON has it: write it so, or in quotes`,
+	} {
+		wantMistake(t, text, want)
+	}
+}
+
+func wantMistake(t *testing.T, text, want string) {
+	t.Helper()
+	_, err := project.Parse("f", []byte(text))
+	begin, rest := strings.CutSuffix(want, "…")
+	if thaw.CodeOf(err) != thaw.CodeInvalid || err.Error() != want && !(rest && strings.HasPrefix(err.Error(), begin)) {
+		t.Errorf("%.40q:\n got %v\nwant %s", text, err, want)
 	}
 }
 
@@ -121,12 +166,13 @@ func TestReference(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	table, _, _ := strings.Cut(string(text), "\n## ")
 	var want []string
 	for _, k := range project.Keys() {
 		row := []string{"", "`" + k.Name + "`", k.Type, k.Default, k.Doc, ""}
 		want = append(want, strings.ReplaceAll(strings.TrimSpace(strings.Join(row, " | ")), "|  |", "| |"))
 	}
-	got := regexp.MustCompile("(?m)^\\| `.*$").FindAllString(string(text), -1)
+	got := regexp.MustCompile("(?m)^\\| `.*$").FindAllString(table, -1)
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("write into docs/project-file.md (-want +got):\n%s", d)
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"thaw"
+	"thaw/client"
 	"thaw/image"
 )
 
@@ -42,33 +43,38 @@ value of its own there. thaw.yaml and folders called .git and __pycache__ stay b
 		Args:              deployArguments,
 		ValidArgsFunction: a.completeDeploy,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			name, settings, err := f.project(cmd, args)
+			d, err := f.deployment(cmd, args)
 			if err != nil {
 				return err
 			}
-			return a.deploy(cmd, name, deployedFolder(args), settings)
+			return a.deploy(cmd.Context(), d)
 		},
 	}
 	f.add(cmd)
 	return a.quietFlag(cmd, "print NAME:VERSION alone")
 }
 
-func (a *app) deploy(cmd *cobra.Command, name, dir string, settings thaw.Settings) error {
-	code, err := deployedCode(cmd.Context(), dir, settings)
-	if err != nil {
-		return err
-	}
-	defer code.Close()
+func (a *app) deploy(ctx context.Context, d deployment) error {
 	c, err := a.client()
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	report := a.reporter()
-	version, err := c.Deploy(cmd.Context(), name, settings, code, report.event)
-	report.close()
-	if err != nil || a.asValues() {
+	version, err := a.makeVersion(ctx, c, d)
+	if err != nil {
 		return err
+	}
+	changes, err := d.applySchedules(ctx, c)
+	if err != nil {
+		return fmt.Errorf("%s version %d serves, but its schedules are not as thaw.yaml has them: %w", version.Function, version.Number, err)
+	}
+	if a.asValues() {
+		return nil
+	}
+	if !a.quiet {
+		for _, change := range changes {
+			fmt.Fprintln(a.stderr, stepLine("schedule", "", change))
+		}
 	}
 	return a.deployed(version)
 }
@@ -82,6 +88,24 @@ func deployedCode(ctx context.Context, dir string, s thaw.Settings) (io.ReadClos
 		return nil, err
 	}
 	return pack(dir), nil
+}
+
+// makeVersion builds, checks and deploys the code.
+func (a *app) makeVersion(ctx context.Context, c *client.Client, d deployment) (thaw.Version, error) {
+	report := a.reporter()
+	defer report.close()
+	if err := d.runBuild(ctx, report); err != nil {
+		return thaw.Version{}, err
+	}
+	code, err := deployedCode(ctx, d.dir, d.settings)
+	if err != nil {
+		return thaw.Version{}, err
+	}
+	defer code.Close()
+	if err := d.checkSchedules(ctx, c); err != nil {
+		return thaw.Version{}, err
+	}
+	return c.Deploy(ctx, d.name, d.settings, code, report.event)
 }
 
 // pack streams a folder; closing the stream ends the goroutine that writes it.

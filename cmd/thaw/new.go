@@ -53,15 +53,8 @@ func (a *app) new(name string, runtime thaw.Runtime) error {
 	if a.asValues() {
 		return a.value(map[string]any{"name": name, "runtime": runtime, "files": files})
 	}
-	_, err = fmt.Fprintf(a.stdout, "%s written\nnext: %s\n", strings.Join(files, ", "), nextStep(name, runtime))
+	_, err = fmt.Fprintf(a.stdout, "%s written\nnext: thaw deploy ./%s\n", strings.Join(files, ", "), name)
 	return written(err)
-}
-
-func nextStep(name string, runtime thaw.Runtime) string {
-	if runtime == thaw.RuntimeProvided {
-		return fmt.Sprintf("(cd %s && CGO_ENABLED=0 go build -o bootstrap .) && thaw deploy ./%s", name, name)
-	}
-	return fmt.Sprintf("thaw deploy ./%s", name)
 }
 
 // writeTemplate makes the folder and returns the files it wrote there. A folder

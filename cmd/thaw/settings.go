@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -61,38 +62,36 @@ func deployedFolder(args []string) string {
 	return "."
 }
 
-// project returns what to deploy: what thaw.yaml says, where no argument or flag
+// deployment returns what to deploy: what thaw.yaml says, where no argument or flag
 // says otherwise.
-func (f deployFlags) project(cmd *cobra.Command, args []string) (name string, s thaw.Settings, err error) {
-	dir := deployedFolder(args)
+func (f deployFlags) deployment(cmd *cobra.Command, args []string) (d deployment, err error) {
+	d.dir = deployedFolder(args)
 	if len(args) == 2 || len(args) == 1 && !isFolder(args[0]) {
-		name = args[0]
-		if err := thaw.CheckName(name); err != nil {
-			return name, s, err
+		d.name = args[0]
+		if err := thaw.CheckName(d.name); err != nil {
+			return d, err
 		}
 	}
 	var p project.Project
-	if f.image.reference == "" || len(args) == 2 || name == "" { // an image needs no folder
-		if p, err = readProject(dir); err != nil {
-			return name, s, err
+	if f.image.reference == "" || len(args) == 2 || d.name == "" { // an image needs no folder
+		if p, err = readProject(d.dir); err != nil {
+			return d, err
 		}
 	}
-	if name == "" {
-		name = p.Name
-	}
-	if name == "" {
-		return name, s, thaw.Errorf(thaw.CodeInvalid, "the function has no name: write one as thaw deploy NAME, or as name: NAME in %s", filepath.Join(dir, project.FileName))
+	d.name = cmp.Or(d.name, p.Name)
+	if d.name == "" {
+		return d, thaw.Errorf(thaw.CodeInvalid, "the function has no name: write one as thaw deploy NAME, or as name: NAME in %s", filepath.Join(d.dir, project.FileName))
 	}
 	if p.Settings.Image != nil {
-		p.Settings.Image.Reference = oci.From(dir, p.Settings.Image.Reference)
+		p.Settings.Image.Reference = oci.From(d.dir, p.Settings.Image.Reference)
 	}
-	if s, err = f.override(cmd, p.Settings); err != nil {
-		return name, s, err
+	if d.settings, err = f.override(cmd, p.Settings); err != nil {
+		return d, err
 	}
-	if s.Policy, err = deployedPolicy(cmd, p); err != nil {
-		return name, s, err
+	if d.settings.Policy, err = deployedPolicy(cmd, p); err != nil {
+		return d, err
 	}
-	return name, s, s.Validate()
+	return d.withProject(p), d.settings.Validate()
 }
 
 // readProject reads the project file in a folder. Without one it says nothing.
