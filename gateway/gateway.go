@@ -2,55 +2,17 @@
 // engine and what comes back into replies. The words of the interface (paths,
 // headers, bodies, statuses) are in package gateway/api.
 //
-// Functions are invoked as AWS Lambda has it,
+// docs/openapi.yaml, which the daemon serves as /openapi.yaml, has every path; the
+// tests compare it with the routes, and with what they send and get. There are three
+// kinds: those of AWS Lambda begin with a date (docs/lambda-api.md), those of thaw
+// with /v1, and those of OpenFaaS are /function, /async-function and /system.
 //
-//	POST /2015-03-31/functions/{name}/invocations
-//
-// with headers of thaw that say how the start went. {name} may have a qualifier,
-// name:QUALIFIER, or here ?Qualifier=: a version, an alias or $LATEST; without one
-// the version that serves is meant. The rest is under /v1:
-//
-//	GET    /v1/functions                the version of each function that serves; ?prefix=P&after=NAME&limit=N
-//	GET    /v1/functions/{name}         everything about one
-//	PUT    /v1/functions/{name}         deploy; replies with a line per event
-//	DELETE /v1/functions/{name}         remove it and its schedules, or one version of it
-//	GET    /v1/functions/{name}/versions  newest first
-//	POST   /v1/functions/{name}/rollback  ?version=N serves then, or what did before
-//	GET    /v1/functions/{name}/aliases
-//	PUT    /v1/functions/{name}/aliases/{alias}  make or move it
-//	DELETE /v1/functions/{name}/aliases/{alias}
-//	GET    /v1/functions/{name}/memory  ?policy=P, what its snapshot's memory is made of
-//	GET    /v1/functions/{name}/logs    ?limit=N&request=ID&since=10m, newest last; &follow=1
-//	DELETE /v1/functions/{name}/instances  end its idle VMs
-//	GET    /v1/instances                running VMs
-//	GET    /v1/invocations/{id}         the record of one invocation
-//	GET    /v1/snapshots                every snapshot, and what is in quarantine
-//	GET    /v1/snapshots/{id}           one of them
-//	POST   /v1/snapshots/{id}/verify    check its files; replies with a line per file
-//	DELETE /v1/snapshots/{id}           remove one that nothing needs
-//	GET    /v1/queue                    ?state=S&function=F, what was accepted and is not done
-//	DELETE /v1/queue                    ?state=S&function=F, purge what does not run
-//	POST   /v1/queue/redrive            ?function=F, have all dead letters tried again
-//	GET    /v1/queue/{id}               one item, with its payload
-//	DELETE /v1/queue/{id}               purge it
-//	POST   /v1/queue/{id}/redrive       have a dead letter tried again
-//	GET    /v1/schedules                every schedule
-//	PUT    /v1/schedules/{id}           set one: function (name[:QUALIFIER]), spec and data as JSON
-//	DELETE /v1/schedules/{id}           remove it
-//	GET    /v1/info                     about the daemon
-//	GET    /healthz                     200 while it serves
-//	GET    /metrics                     for Prometheus
-//
-// An invocation of type Event is accepted into the queue and answered with 202.
-// OpenFaaS's paths are there too; see openfaas.go for how its requests become
-// events:
-//
-//	ANY    /function/{name}[/path]        invoke
-//	ANY    /async-function/{name}[/path]  accept, 202; X-Callback-Url gets the result
-//	GET    /system/functions              the functions
-//
-// There {name} may have a qualifier; the query is the function's own. What is
+// {name} may have a qualifier, name:QUALIFIER, or on Lambda's paths ?Qualifier=: a
+// version, an alias or $LATEST; without one the version that serves is meant. An
+// invocation of type Event is accepted into the queue and answered with 202. What is
 // accepted must exist then; which version an alias names is decided at each attempt.
+// How requests on OpenFaaS's paths become events, openfaas.go says; their query is the
+// function's own.
 //
 // There is no authentication: whoever can connect can run code in VMs. What the
 // gateway does keep out is web pages in a browser on the same machine, by

@@ -169,8 +169,13 @@ type answer struct {
 	body   string
 }
 
+// do sends a request and compares it, and what comes back, with docs/openapi.yaml.
 func do(t *testing.T, method, url string, header http.Header, body io.Reader) answer {
 	t.Helper()
+	var sent bytes.Buffer
+	if body != nil {
+		body = io.TeeReader(body, &sent)
+	}
 	r, err := http.NewRequestWithContext(t.Context(), method, url, body)
 	if err != nil {
 		t.Fatal(err)
@@ -190,7 +195,9 @@ func do(t *testing.T, method, url string, header http.Header, body io.Reader) an
 	if err != nil {
 		t.Fatal(err)
 	}
-	return answer{reply.StatusCode, reply.Header, string(raw)}
+	got := answer{reply.StatusCode, reply.Header, string(raw)}
+	newChecked(t).compare(r, sent.Bytes(), got)
+	return got
 }
 
 const invokeURL = "/2015-03-31/functions/hello/invocations"

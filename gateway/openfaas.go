@@ -19,6 +19,7 @@ package gateway
 // fails is 500 with its error object, as OpenFaaS's watchdog has it.
 
 import (
+	"encoding/json"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -104,6 +105,33 @@ func (h handlers) openFaaSList(w http.ResponseWriter, r *http.Request) error {
 		})
 	}
 	writeJSON(w, http.StatusOK, list)
+	return nil
+}
+
+func (h handlers) openFaaSRemove(w http.ResponseWriter, r *http.Request) error {
+	raw, err := readBody(w, r)
+	if err != nil {
+		return err
+	}
+	var body api.OpenFaaSRemove
+	if err := json.Unmarshal(raw, &body); err != nil {
+		return thaw.Errorf(thaw.CodeInvalid, "the request cannot be read (%w): send a JSON object such as {\"functionName\": \"hello\"}", err)
+	}
+	if err := thaw.CheckName(body.FunctionName); err != nil {
+		return err
+	}
+	if err := h.removeNamed(r.Context(), body.FunctionName); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusAccepted)
+	return nil
+}
+
+func (h handlers) openFaaSInfo(w http.ResponseWriter, _ *http.Request) error {
+	version := api.OpenFaaSVersion{Release: h.Info().Version}
+	writeJSON(w, http.StatusOK, api.OpenFaaSInfo{
+		Provider: api.OpenFaaSProvider{Provider: "thaw", Orchestration: "thaw", Version: version}, Version: version, Arch: "x86_64",
+	})
 	return nil
 }
 

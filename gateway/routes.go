@@ -43,7 +43,11 @@ func (h handlers) ownRoutes() []route {
 		{api.PathOpenFaaSAsync + "/{name}", everyMethod(h.openFaaSAsync)},
 		{api.PathOpenFaaSAsync + "/{name}/{path...}", everyMethod(h.openFaaSAsync)},
 		{api.PathOpenFaaSList, map[string]endpoint{
-			http.MethodGet: {h.openFaaSList, []string{"namespace"}},
+			http.MethodGet:    {h.openFaaSList, []string{"namespace"}},
+			http.MethodDelete: {h.openFaaSRemove, []string{"namespace"}},
+		}},
+		{api.PathOpenFaaSInfo, map[string]endpoint{
+			http.MethodGet: {h.openFaaSInfo, nil},
 		}},
 		{api.PathQueue, map[string]endpoint{
 			http.MethodGet:    {h.queue, []string{"state", "function"}},
@@ -120,6 +124,12 @@ func (h handlers) ownRoutes() []route {
 		}},
 		{api.PathMetrics, map[string]endpoint{
 			http.MethodGet: {h.metrics, nil},
+		}},
+		{api.PathOpenAPIYAML, map[string]endpoint{
+			http.MethodGet: {h.openAPIYAML, nil},
+		}},
+		{api.PathOpenAPIJSON, map[string]endpoint{
+			http.MethodGet: {h.openAPIJSON, nil},
 		}},
 	}
 }

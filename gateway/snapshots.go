@@ -12,6 +12,9 @@ func (h handlers) snapshots(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	for i := range all {
+		all[i].Files = notNil(all[i].Files)
+	}
 	writeJSON(w, http.StatusOK, api.Snapshots{Snapshots: notNil(all)})
 	return nil
 }
@@ -21,6 +24,7 @@ func (h handlers) snapshot(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	s.Files = notNil(s.Files)
 	writeJSON(w, http.StatusOK, s)
 	return nil
 }

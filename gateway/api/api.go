@@ -41,6 +41,8 @@ const (
 	PathInfo            = "/v1/info"
 	PathHealth          = "/healthz"
 	PathMetrics         = "/metrics"
+	PathOpenAPIYAML     = "/openapi.yaml"
+	PathOpenAPIJSON     = "/openapi.json"
 )
 
 // The paths of OpenFaaS
@@ -49,6 +51,7 @@ const (
 	PathOpenFaaS      = "/function"       // + "/" + name, and a path of the function's own
 	PathOpenFaaSAsync = "/async-function" // the same
 	PathOpenFaaSList  = "/system/functions"
+	PathOpenFaaSInfo  = "/system/info"
 )
 
 // The headers of OpenFaaS. CallbackURL is of a request, CallID goes both ways, the
@@ -101,6 +104,7 @@ const (
 	TypeJSON   = "application/json"
 	TypeNDJSON = "application/x-ndjson"
 	TypeTar    = "application/x-tar"
+	TypeYAML   = "application/yaml"
 )
 
 // The parts of the multipart/form-data body of a deploy, in this order.
@@ -203,6 +207,33 @@ type OpenFaaSFunction struct {
 	Replicas          int               `json:"replicas"`
 	AvailableReplicas int               `json:"availableReplicas"`
 	CreatedAt         time.Time         `json:"createdAt"`
+}
+
+// OpenFaaSInfo says what stands behind the paths of OpenFaaS.
+type OpenFaaSInfo struct {
+	Provider OpenFaaSProvider `json:"provider"`
+	Version  OpenFaaSVersion  `json:"version"`
+	Arch     string           `json:"arch"`
+}
+
+// OpenFaaSProvider is what runs the functions.
+type OpenFaaSProvider struct {
+	Provider      string          `json:"provider"`
+	Orchestration string          `json:"orchestration"`
+	Version       OpenFaaSVersion `json:"version"`
+}
+
+// OpenFaaSVersion is that of a build.
+type OpenFaaSVersion struct {
+	Release string `json:"release"`
+	SHA     string `json:"sha"`
+}
+
+// OpenFaaSRemove is the body that removes a function.
+type OpenFaaSRemove struct {
+	FunctionName string `json:"functionName"`
+	// Namespace is without effect.
+	Namespace string `json:"namespace,omitempty"`
 }
 
 // Functions is the reply to a list of functions: the version of each that serves.

@@ -104,8 +104,8 @@ func empty(v any) bool {
 	return v == nil || v == "" || v == 0.0 || v == false
 }
 
-// code is where a function's files are.
-type code struct {
+// source is where a function's files are.
+type source struct {
 	ZipFile             []byte          `json:"ZipFile"`
 	S3Bucket            json.RawMessage `json:"S3Bucket"`
 	S3Key               json.RawMessage `json:"S3Key"`
@@ -115,7 +115,7 @@ type code struct {
 	ImageURI            json.RawMessage `json:"ImageUri"`
 }
 
-func (c code) check() error {
+func (c source) check() error {
 	switch {
 	case !isEmpty(c.S3Bucket) || !isEmpty(c.S3Key):
 		return thaw.Errorf(thaw.CodeInvalid, "code in S3 is not supported: send the archive itself as ZipFile")
@@ -138,7 +138,7 @@ func Digest(archive []byte) string {
 // CreateFunction is a request to make a function.
 type CreateFunction struct {
 	FunctionName  string            `json:"FunctionName"`
-	Code          code              `json:"Code"`
+	Code          source            `json:"Code"`
 	PackageType   string            `json:"PackageType"`
 	Architectures []string          `json:"Architectures"`
 	Publish       bool              `json:"Publish"`
@@ -284,14 +284,14 @@ type UpdateFunctionCode struct {
 	RevisionID    string          `json:"RevisionId"`
 	FunctionName  string          `json:"FunctionName"` // of clients that send the path's again
 	PublishTo     json.RawMessage `json:"PublishTo"`
-	code
+	source
 }
 
 // Request checks u and returns the deploy that it asks for of a function whose
 // version that serves is v, without the code, which is the archive.
 func (u UpdateFunctionCode) Request(v thaw.Version) (r thaw.PublishRequest, archive []byte, err error) {
 	r = thaw.PublishRequest{Function: v.Function, Settings: withArchive(v.Settings, u.ZipFile)}
-	return r, u.ZipFile, errors.Join(u.code.check(), checkArchitectures(u.Architectures), foreign{PublishTo: u.PublishTo}.check())
+	return r, u.ZipFile, errors.Join(u.source.check(), checkArchitectures(u.Architectures), foreign{PublishTo: u.PublishTo}.check())
 }
 
 // UpdateFunctionConfiguration is a request for a version with other settings.
