@@ -71,6 +71,10 @@ type Settings struct {
 	// Packages are the Debian packages that the root disk of python3 or node holds
 	// in addition to its own, sorted and each once.
 	Packages []string `json:"packages,omitempty"`
+	// InstallScripts has packages execute code of theirs while they are installed
+	// from requirements.txt or package.json, where nothing of them is executed
+	// otherwise.
+	InstallScripts bool `json:"install_scripts,omitempty"`
 	// Policy is how its instances get their memory where an invocation names no
 	// policy, "" for [DefaultPolicy].
 	Policy Policy `json:"policy,omitempty"`

@@ -22,7 +22,7 @@ func (d *Daemon) buildContainer(ctx context.Context, v *thaw.Version, r thaw.Pub
 	}
 	// Its machine has an empty code disk: every machine has two, so that any of those
 	// that wait will do.
-	disk, err := d.images.Code(ctx, strings.NewReader(""), v.Settings)
+	disk, err := d.images.Code(ctx, strings.NewReader(""), v.Settings, p.say)
 	v.Images, v.CodeBytes = base.Images(disk.Key), base.Root.Bytes
 	return err
 }

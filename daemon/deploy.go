@@ -88,7 +88,7 @@ func (d *Daemon) build(ctx context.Context, r thaw.PublishRequest, p *progress, 
 
 // buildCode makes v of files. numbered is called when they have been read.
 func (d *Daemon) buildCode(ctx context.Context, v *thaw.Version, r thaw.PublishRequest, p *progress, numbered func(*thaw.Version) error) error {
-	disk, err := d.code(ctx, r)
+	disk, err := d.code(ctx, r, p)
 	if err != nil {
 		return err
 	}
@@ -103,9 +103,9 @@ func (d *Daemon) buildCode(ctx context.Context, v *thaw.Version, r thaw.PublishR
 
 // code returns the code disk of a new version: one that is made now, or that of an
 // earlier version.
-func (d *Daemon) code(ctx context.Context, r thaw.PublishRequest) (image.Disk, error) {
+func (d *Daemon) code(ctx context.Context, r thaw.PublishRequest, p *progress) (image.Disk, error) {
 	if r.Code != nil {
-		return d.images.Code(ctx, r.Code, r.Settings)
+		return d.images.Code(ctx, r.Code, r.Settings, p.say)
 	}
 	v, err := d.find(r.From)
 	return image.Disk{Key: v.Images.Code, Bytes: v.CodeBytes}, err

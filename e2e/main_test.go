@@ -183,6 +183,19 @@ func (s *site) tryDeploy(ctx context.Context, name, folder string, settings thaw
 	return s.Deploy(ctx, name, settings, r, func(thaw.DeployEvent) {})
 }
 
+// deployTelling deploys and returns what was said meanwhile.
+func (s *site) deployTelling(t testing.TB, name, folder string, settings thaw.Settings) string {
+	t.Helper()
+	r, w := io.Pipe()
+	go func() { w.CloseWithError(image.Pack(folder, w)) }()
+	defer r.Close()
+	var said strings.Builder
+	if _, err := s.Deploy(t.Context(), name, settings, r, func(e thaw.DeployEvent) { fmt.Fprintln(&said, e.Step, e.Message) }); err != nil {
+		t.Fatalf("deploy %s: %v", name, err)
+	}
+	return said.String()
+}
+
 // cold invokes function on a new instance.
 func (s *site) cold(t testing.TB, function string, policy thaw.Policy, event string) thaw.Reply {
 	t.Helper()

@@ -36,10 +36,12 @@ const (
 // Code makes the code disk of a function from a tar stream, as [Pack] writes
 // it, after checking with [CheckHandler] that it fits the settings. Nothing in
 // the stream is trusted: what does not belong in it gives a [thaw.CodeInvalid]
-// error that names the entry, what is too big a [thaw.CodeTooLarge] one. The key
+// error that names the entry, what is too big a [thaw.CodeTooLarge] one. What the code
+// asks for in requirements.txt or package.json is installed beside it, for which it must
+// be possible to build images; the lines of pip and npm go to progress. The key
 // depends on names, executable bits, link targets and contents only, so the
 // same folder always gives the same disk.
-func (s *Store) Code(ctx context.Context, tarball io.Reader, settings thaw.Settings) (d Disk, err error) {
+func (s *Store) Code(ctx context.Context, tarball io.Reader, settings thaw.Settings, progress Progress) (d Disk, err error) {
 	tool, err := s.erofsVersion(ctx)
 	if err != nil {
 		return d, err
@@ -50,7 +52,7 @@ func (s *Store) Code(ctx context.Context, tarball io.Reader, settings thaw.Setti
 	}
 	defer func() { err = errors.Join(err, s.discard(tmp)) }()
 	dir := filepath.Join(tmp, "code")
-	listing, err := receive(ctx, dir, tarball, settings)
+	listing, err := s.receive(ctx, dir, tarball, settings, progress.serial())
 	if err != nil {
 		return d, diskError("read code", err)
 	}
@@ -65,9 +67,9 @@ func (s *Store) Code(ctx context.Context, tarball io.Reader, settings thaw.Setti
 	return diskOf(ckey, file)
 }
 
-// receive unpacks the stream into the new folder dir, checks it and returns the
-// hash of what is there.
-func receive(ctx context.Context, dir string, r io.Reader, settings thaw.Settings) (listing string, err error) {
+// receive unpacks the stream into the new folder dir, checks it, adds what it asks
+// for and returns the hash of what is there.
+func (s *Store) receive(ctx context.Context, dir string, r io.Reader, settings thaw.Settings, progress Progress) (listing string, err error) {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return "", err
 	}
@@ -76,10 +78,14 @@ func receive(ctx context.Context, dir string, r io.Reader, settings thaw.Setting
 		return "", err
 	}
 	defer func() { err = errors.Join(err, root.Close()) }()
-	if err := unpack(ctx, root, r); err != nil {
+	u := &unpacker{root: root}
+	if err := u.unpack(ctx, r); err != nil {
 		return "", err
 	}
 	if err := CheckHandler(root.FS(), settings); err != nil {
+		return "", err
+	}
+	if err := s.addDependencies(ctx, u, settings, progress); err != nil {
 		return "", err
 	}
 	return hashTree(ctx, root)
@@ -92,8 +98,8 @@ type unpacker struct {
 	bytes   int64
 }
 
-func unpack(ctx context.Context, root *os.Root, r io.Reader) error {
-	u := unpacker{root: root}
+// unpack writes the entries of one stream; the limits are for all streams together.
+func (u *unpacker) unpack(ctx context.Context, r io.Reader) error {
 	in := &io.LimitedReader{R: r, N: MaxUpload + 1}
 	tr := tar.NewReader(in)
 	for {

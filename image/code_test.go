@@ -108,7 +108,7 @@ func TestCodeRefuses(t *testing.T) {
 			} else {
 				stream = tarOf(t, tt.entries...)
 			}
-			_, err := s.Code(context.Background(), bytes.NewReader(stream), python())
+			_, err := s.Code(context.Background(), bytes.NewReader(stream), python(), nil)
 			if thaw.CodeOf(err) != tt.code || !strings.Contains(fmt.Sprint(err), tt.want) {
 				t.Errorf("got %s: %v", thaw.CodeOf(err), err)
 			}
@@ -148,7 +148,7 @@ func TestCodeBrokenStream(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			if d, err := open(t, dir).Code(context.Background(), r, python()); err == nil {
+			if d, err := open(t, dir).Code(context.Background(), r, python(), nil); err == nil {
 				t.Errorf("made %v", d)
 			}
 			empty(t, dir)
@@ -158,7 +158,7 @@ func TestCodeBrokenStream(t *testing.T) {
 		dir := t.TempDir()
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
-		if _, err := open(t, dir).Code(ctx, bytes.NewReader(whole), python()); err == nil {
+		if _, err := open(t, dir).Code(ctx, bytes.NewReader(whole), python(), nil); err == nil {
 			t.Error("no error")
 		}
 		empty(t, dir)
@@ -193,7 +193,7 @@ func TestCodeKey(t *testing.T) {
 
 func code(t *testing.T, s *image.Store, stream []byte) image.Disk {
 	t.Helper()
-	d, err := s.Code(context.Background(), bytes.NewReader(stream), python())
+	d, err := s.Code(context.Background(), bytes.NewReader(stream), python(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -380,7 +380,7 @@ func FuzzCode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, stream []byte) {
 		outer := t.TempDir()
 		s := open(t, filepath.Join(outer, "in"))
-		d, err := s.Code(context.Background(), bytes.NewReader(stream), python())
+		d, err := s.Code(context.Background(), bytes.NewReader(stream), python(), nil)
 		if err != nil && thaw.CodeOf(err) == thaw.CodeInternal {
 			t.Logf("no code on: %v", err)
 		}

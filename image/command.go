@@ -24,6 +24,8 @@ type command struct {
 	args []string
 	dir  string
 	env  []string
+	// only, if there is any, is the whole environment.
+	only []string
 	// abrupt says to kill it at once, with no chance to clean up after itself.
 	abrupt bool
 	// line receives each line of output, bounded in length. Nil drops it.
@@ -78,6 +80,9 @@ func (c command) run(ctx context.Context) error {
 	cmd := exec.CommandContext(ctx, c.name, c.args...)
 	cmd.Dir = c.dir
 	cmd.Env = append(append(os.Environ(), "LC_ALL=C.UTF-8", "DEBIAN_FRONTEND=noninteractive"), c.env...)
+	if len(c.only) > 0 {
+		cmd.Env = c.only
+	}
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.SysProcAttr = &unix.SysProcAttr{Setpgid: true, Pdeathsig: unix.SIGKILL}
 	cmd.Cancel = func() error { return endGroup(cmd.Process.Pid, c.abrupt) }

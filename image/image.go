@@ -249,6 +249,8 @@ const (
 	kindPython    = "python" // Debian tree of that runtime
 	kindNode      = "node"   // the same
 	kindLayer     = "layer"  // of an OCI image, as it was fetched; its key is its digest
+
+	kindDependencies = "deps"
 )
 
 // suffixes give the name of each kind its ending.
@@ -258,6 +260,8 @@ func suffix(kind string) string {
 		return ".cpio"
 	case kindRoot, kindCode:
 		return ".erofs"
+	case kindDependencies:
+		return ".tar"
 	}
 	return ""
 }
@@ -284,22 +288,22 @@ func Keys(v thaw.Version) []string {
 }
 
 // Prune removes the images whose key keep does not want, and reports how many
-// bytes that freed. The kernel in use and the Debian trees of the runtimes themselves
-// and of what was asked for last stay, and so does the package cache. The caller must
-// know of every key that [Store.Base] and [Store.Code] returned, or not call it
-// meanwhile.
+// bytes that freed. The kernel in use and the Debian trees of the runtimes themselves,
+// of what installs packages, and of what was asked for last stay, and so does the
+// package cache. The caller must know of every key that [Store.Base] and [Store.Code]
+// returned, or not call it meanwhile.
 func (s *Store) Prune(keep func(key string) bool) (freed int64, err error) {
 	entries, err := os.ReadDir(s.dir)
 	if err != nil {
 		return 0, fmt.Errorf("list images: %w", err)
 	}
-	python, perr := planTree(thaw.RuntimePython, nil)
-	node, nerr := planTree(thaw.RuntimeNode, nil)
-	perr = errors.Join(perr, nerr)
-	inUse := []string{s.currentKernel(), s.lastTree(), python.key(), node.key()}
+	trees, terr := ownTrees()
+	inUse := append(trees, s.currentKernel(), s.lastTree())
+	freed, err = s.pruneDependencies()
 	for _, e := range entries {
 		kind, key, ok := parseName(e.Name())
-		if !ok || slices.Contains(inUse, key) || keep(key) || (kind == kindPython || kind == kindNode) && perr != nil {
+		isTree := kind == kindPython || kind == kindNode
+		if !ok || kind == kindDependencies || slices.Contains(inUse, key) || keep(key) || isTree && terr != nil {
 			continue
 		}
 		n, rerr := removeTree(filepath.Join(s.dir, e.Name()))
@@ -307,6 +311,16 @@ func (s *Store) Prune(keep func(key string) bool) (freed int64, err error) {
 		err = errors.Join(err, rerr)
 	}
 	return freed, err
+}
+
+// ownTrees are the keys of the Debian trees that belong to no version.
+func ownTrees() (keys []string, err error) {
+	for _, r := range []thaw.Runtime{thaw.RuntimePython, thaw.RuntimeNode} {
+		plain, perr := planTree(r, nil)
+		tools, terr := planTools(r)
+		keys, err = append(keys, plain.key(), tools.key()), errors.Join(err, perr, terr)
+	}
+	return keys, err
 }
 
 // parseName is the inverse of path.

@@ -170,7 +170,7 @@ func TestShared(t *testing.T) {
 			if quits {
 				time.AfterFunc(time.Duration(i)*time.Millisecond, cancel)
 			}
-			if _, err := s.Code(ctx, bytes.NewReader(stream), python()); err != nil && !(quits && errors.Is(err, context.Canceled)) {
+			if _, err := s.Code(ctx, bytes.NewReader(stream), python(), nil); err != nil && !(quits && errors.Is(err, context.Canceled)) {
 				t.Error(err)
 			}
 		})
@@ -194,7 +194,7 @@ func TestDiskFull(t *testing.T) {
 	for name, size := range map[string]int{"unpacking": 4 << 20, "writing the disk": 3 << 19} {
 		t.Run(name, func(t *testing.T) {
 			stream := tarOf(t, file("app.py", strings.Repeat("x", size), 0o644))
-			_, err := s.Code(context.Background(), bytes.NewReader(stream), python())
+			_, err := s.Code(context.Background(), bytes.NewReader(stream), python(), nil)
 			if thaw.CodeOf(err) != thaw.CodeUnavailable || !strings.Contains(fmt.Sprint(err), "is full") {
 				t.Errorf("got %s: %v", thaw.CodeOf(err), err)
 			}
@@ -232,7 +232,7 @@ func TestNoTools(t *testing.T) {
 	if thaw.CodeOf(err) != thaw.CodeUnavailable || !strings.Contains(fmt.Sprint(err), "apt-get install") {
 		t.Errorf("Base without tools: %v", err)
 	}
-	_, err = s.Code(context.Background(), strings.NewReader(""), python())
+	_, err = s.Code(context.Background(), strings.NewReader(""), python(), nil)
 	if thaw.CodeOf(err) != thaw.CodeUnavailable || !strings.Contains(fmt.Sprint(err), "erofs-utils") {
 		t.Errorf("Code without tools: %v", err)
 	}

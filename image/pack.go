@@ -34,11 +34,18 @@ func Pack(dir string, w io.Writer) (err error) {
 
 // PackFS writes code to w as a tar stream for [Store.Code]: in a fixed order and
 // without owners and times, so that the same files give the same bytes. It leaves
-// out thaw.yaml, .git, __pycache__ and the like, and looks at everything before it writes
+// out thaw.yaml, .git, __pycache__ and the like, and a node_modules that is installed
+// from package-lock.json, and looks at everything before it writes
 // the first byte: code over the limits or with an entry that is not allowed gives
 // a [thaw.CodeInvalid] or [thaw.CodeTooLarge] error.
 func PackFS(code fs.FS, w io.Writer) error {
-	entries, err := survey(code)
+	modules := replacesModules(code)
+	return packAll(code, w, func(path, name string) bool { return leftOut(path, name) || modules && path == nodeModules })
+}
+
+// packAll packs all but what leave names.
+func packAll(code fs.FS, w io.Writer, leave func(path, name string) bool) error {
+	entries, err := survey(code, leave)
 	if err != nil {
 		return err
 	}
@@ -68,7 +75,7 @@ func leftOut(path, name string) bool {
 }
 
 // survey lists what to pack, in the order of the walk, which is by name.
-func survey(code fs.FS) ([]packed, error) {
+func survey(code fs.FS, leave func(path, name string) bool) ([]packed, error) {
 	var entries []packed
 	var total int64
 	err := fs.WalkDir(code, ".", func(name string, d fs.DirEntry, err error) error {
@@ -78,7 +85,7 @@ func survey(code fs.FS) ([]packed, error) {
 		if name == "." {
 			return nil
 		}
-		if leftOut(name, d.Name()) {
+		if leave(name, d.Name()) {
 			if d.IsDir() {
 				return fs.SkipDir
 			}

@@ -92,11 +92,7 @@ func (s *Store) rootTree(ctx context.Context, settings thaw.Settings, progress P
 
 // fillTree unpacks a Debian tree and makes it a guest's root.
 func (s *Store) fillTree(ctx context.Context, t tree, r thaw.Runtime, dir string) error {
-	if err := os.Mkdir(dir, 0o755); err != nil {
-		return err
-	}
-	unpack := command{name: "tar", args: []string{"--extract", "--numeric-owner", "--preserve-permissions", "--file", t.path, "--directory", dir}}
-	if err := unpack.run(ctx); err != nil {
+	if err := unpackTree(ctx, t, dir); err != nil {
 		return err
 	}
 	if err := trim(dir); err != nil {

@@ -30,6 +30,7 @@ func Keys() []Key {
 		{"timeout", "duration", "30s", "the most an invocation may take, 100ms to 15m", readTimeout},
 		{"env", "map of strings", "", "environment variables; values are taken as they are written", readEnv},
 		{"packages", "list of strings", "", "Debian packages that python3 and node need, such as `python3-numpy`", readPackages},
+		{"install_scripts", "bool", "false", "let packages of `requirements.txt` or `package.json` execute code of theirs while they are installed", readInstallScripts},
 		{"policy", "string", "auto", "how its VMs get their memory when an invocation does not say: " + policies(), readPolicy},
 		{"build", "string", "", "a shell command that `thaw deploy` runs in the folder first, such as `go build -o bootstrap .`", readBuild},
 		{"schedules", "list of schedules", "", "all that the function is to have, see below; without the key those there are stay", readSchedules},
@@ -114,6 +115,11 @@ func readEnv(p *Project, v strictyaml.Value) error {
 
 func readPackages(p *Project, v strictyaml.Value) (err error) {
 	p.Settings.Packages, err = v.Texts()
+	return err
+}
+
+func readInstallScripts(p *Project, v strictyaml.Value) (err error) {
+	p.Settings.InstallScripts, err = v.Bool()
 	return err
 }
 

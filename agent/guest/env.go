@@ -3,8 +3,11 @@ package guest
 import (
 	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 
 	"thaw/agent/wire"
 )
@@ -14,6 +17,15 @@ const searchPath = "/usr/local/bin:/usr/bin:/bin:/opt/bin"
 
 // containerPath is where programs of an image are that does not say, as in Docker.
 const containerPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+// pythonPackages is where the code has what was installed from requirements.txt, see
+// [thaw/image.PythonPackages].
+const pythonPackages = ".packages"
+
+func isFolder(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
+}
 
 // environment returns the runtime's environment: the defaults, over them the
 // variables of its image, over them the user's, over them those that the protocol
@@ -36,6 +48,9 @@ func environment(cfg Config, m wire.Init, reserved map[string]string) []string {
 		maps.Copy(env, m.Container.Env)
 	}
 	maps.Copy(env, m.Env)
+	if packages := filepath.Join(cfg.TaskRoot, pythonPackages); m.Container == nil && isFolder(packages) {
+		env["PYTHONPATH"] = strings.TrimPrefix(env["PYTHONPATH"]+":"+packages, ":")
+	}
 	maps.Copy(env, reserved)
 	list := make([]string, 0, len(env))
 	for _, k := range slices.Sorted(maps.Keys(env)) {

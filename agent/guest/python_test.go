@@ -267,3 +267,20 @@ func TestPythonInitFailures(t *testing.T) {
 		})
 	}
 }
+
+// TestPythonPackages imports what was installed beside the code, after the code's own.
+func TestPythonPackages(t *testing.T) {
+	g := startGuest(t, map[string]string{
+		"app.py": "import own, theirs, more\ndef handler(e, c): return [own.x, theirs.x, more.x]", "own.py": "x = 'own'",
+		".packages/own.py": "x = 'theirs'", ".packages/theirs.py": "x = 'theirs'", "more/more.py": "x = 'more'",
+	})
+	c := g.connect()
+	fn := pythonFunction("app.handler", time.Minute)
+	fn.Settings.Env["PYTHONPATH"] = "/none:" + g.dir + "/task/more"
+	if err := c.Init(g.ctx(), fn); err != nil {
+		t.Fatal(err)
+	}
+	if r := g.invoke(c, "r1", "{}", time.Minute); string(r.Payload) != `["own", "theirs", "more"]` {
+		t.Errorf("imported %s", r.Payload)
+	}
+}
