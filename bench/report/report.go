@@ -43,13 +43,15 @@ var pageSource string
 var style string
 
 // Write writes the page. It is HTML5 that is well-formed XML as well.
-func Write(w io.Writer, d Data) error {
+func Write(w io.Writer, d Data) error { return pageOf(d).write(w) }
+
+func (p page) write(w io.Writer) error {
 	t, err := template.New("page").Parse(pageSource)
 	if err != nil {
 		return fmt.Errorf("read the page's template: %w", err)
 	}
 	var b bytes.Buffer
-	if err := t.Execute(&b, pageOf(d)); err != nil {
+	if err := t.Execute(&b, p); err != nil {
 		return fmt.Errorf("make the page: %w", err)
 	}
 	_, err = b.WriteTo(w)

@@ -122,6 +122,7 @@ func commands(a *app) []*cobra.Command {
 	}
 	daemon := []*cobra.Command{
 		newServeCommand(a),
+		newSimulateCommand(a),
 		newDemoCommand(a),
 		newDoctorCommand(a),
 		newConformanceCommand(a),
