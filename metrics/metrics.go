@@ -43,6 +43,7 @@ type Metrics struct {
 	wasted       *prometheus.CounterVec
 	recall       *prometheus.HistogramVec
 	recorded     prometheus.Counter
+	queued       *prometheus.HistogramVec
 	faasCount    *prometheus.CounterVec
 	faasDuration *prometheus.HistogramVec
 }
@@ -62,10 +63,11 @@ func New(version string) *Metrics {
 	m.wasted = counters("thaw_prefetch_wasted_bytes_total", "Guest memory brought in that the invocation did not use.", "policy")
 	m.recall = ratios("thaw_prefetch_recall_ratio", "Share of the pages a cold start needed that had been brought in ahead of the guest.", "policy")
 	m.recorded = prometheus.NewCounter(prometheus.CounterOpts{Name: "thaw_recordings_total", Help: "Invocations whose working set was recorded."})
+	m.queued = seconds("thaw_queue_wait_seconds", "How long requests waited for room, or for an instance to be free, of those that did; refused ones among them.", "function")
 	m.faasCount = counters("gateway_function_invocation_total", "Invocations by HTTP status, under the name that OpenFaaS has for it; a failure of the function itself is 500.", "function_name", "code")
 	m.faasDuration = seconds("gateway_functions_seconds", "Time from a request's arrival to its reply, under the name that OpenFaaS has for it.", "function_name", "code")
 	m.registry.MustRegister(
-		m.starts, m.startTimes, m.prestarted, m.phases, m.durations, m.errors, m.faults, m.read, m.brought, m.wasted, m.recall, m.recorded,
+		m.starts, m.startTimes, m.prestarted, m.phases, m.durations, m.errors, m.faults, m.read, m.brought, m.wasted, m.recall, m.recorded, m.queued,
 		m.faasCount, m.faasDuration, buildInfo(version), collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)

@@ -32,6 +32,10 @@ type inventory struct {
 
 func (s *inventory) Instances() []thaw.Instance { return s.instances }
 
+func (s *inventory) Load() thaw.Load {
+	return thaw.Load{Waiting: map[string]int{"hello": 3}, MemoryBytes: 50 << 20, MemoryBudget: 100 << 20, Evictions: 7}
+}
+
 func (s *inventory) Prestarted() (int, bool) { return 2, true }
 
 func (s *inventory) Functions(context.Context) ([]thaw.Version, error) { return s.functions, nil }
@@ -68,7 +72,7 @@ func filled() (*Metrics, *inventory) {
 	m.Watch(source)
 	m.Observe(coldStart("hello"))
 	m.Observe(thaw.Invocation{Function: "hello", Instance: "i-1", Start: thaw.StartWarm, Policy: thaw.PolicyThaw, DurationMS: 10, FunctionError: "ValueError"})
-	m.Observe(thaw.Invocation{Function: "hello", DurationMS: 1, ErrorCode: thaw.CodeThrottled})
+	m.Observe(thaw.Invocation{Function: "hello", DurationMS: 1, ErrorCode: thaw.CodeThrottled, PhasesMS: map[string]float64{thaw.PhaseQueue: 1}})
 	return m, source
 }
 

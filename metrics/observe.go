@@ -21,6 +21,9 @@ func (m *Metrics) Observe(i thaw.Invocation) {
 	code := strconv.Itoa(status(i))
 	m.faasCount.WithLabelValues(function, code).Inc()
 	m.faasDuration.WithLabelValues(function, code).Observe(took)
+	if ms, waited := i.PhasesMS[thaw.PhaseQueue]; waited {
+		m.queued.WithLabelValues(function).Observe(ms / 1e3)
+	}
 	if i.Instance == "" {
 		return // it did not get as far as that
 	}
@@ -149,6 +152,7 @@ func (m *Metrics) forget(gone []string) {
 	for _, name := range gone {
 		m.durations.DeletePartialMatch(prometheus.Labels{"function": name})
 		m.errors.DeletePartialMatch(prometheus.Labels{"function": name})
+		m.queued.DeletePartialMatch(prometheus.Labels{"function": name})
 		m.faasCount.DeletePartialMatch(prometheus.Labels{"function_name": name})
 		m.faasDuration.DeletePartialMatch(prometheus.Labels{"function_name": name})
 	}

@@ -13,6 +13,8 @@ import (
 // Source is what a daemon has at the moment.
 type Source interface {
 	Instances() []thaw.Instance
+	// Load is what they share, and who waits for it.
+	Load() thaw.Load
 	// Prestarted is how many VMMs wait for a restore.
 	Prestarted() (n int, full bool)
 	Functions(ctx context.Context) ([]thaw.Version, error)
@@ -45,6 +47,22 @@ func describeResident() *prometheus.Desc {
 	return desc("thaw_instances_resident_bytes", "Resident memory of the VMMs that run, by state; what clones share counts for each.", "state")
 }
 
+func describeQueueDepth() *prometheus.Desc {
+	return desc("thaw_queue_depth", "Requests that wait for an instance, by function.", "function")
+}
+
+func describeCharged() *prometheus.Desc {
+	return desc("thaw_memory_charged_bytes", "Memory that instances are charged to the budget: as measured last, or until then as they are taken to need.")
+}
+
+func describeBudget() *prometheus.Desc {
+	return desc("thaw_memory_budget_bytes", "Most memory that instances may be charged for when another one is started; 0 without a budget.")
+}
+
+func describeEvictions() *prometheus.Desc {
+	return desc("thaw_evictions_total", "Idle instances that were ended to make room for others.")
+}
+
 func describePrestarted() *prometheus.Desc {
 	return desc("thaw_prestarted_vmms", "VMMs that wait for a restore.")
 }
@@ -74,6 +92,7 @@ func (s *state) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		describeInstances(), describeResident(), describePrestarted(), describeFunctions(), describeSnapshots(), describeSnapshotBytes(),
 		describeWorkingSet(), describeServiceCount(),
+		describeQueueDepth(), describeCharged(), describeBudget(), describeEvictions(),
 	} {
 		to <- d
 	}
@@ -85,6 +104,7 @@ func (s *state) Collect(to chan<- prometheus.Metric) {
 	to <- gauge(describePrestarted(), float64(n))
 	instances := s.source.Instances()
 	collectInstances(to, instances)
+	s.collectLoad(to)
 	functions, err := s.source.Functions(context.Background())
 	if err != nil {
 		to <- prometheus.NewInvalidMetric(describeFunctions(), err)
@@ -98,6 +118,20 @@ func (s *state) Collect(to chan<- prometheus.Metric) {
 		return
 	}
 	s.collectSnapshots(to, functions, snapshots)
+}
+
+// collectLoad tells of functions for which nobody waits only together.
+func (s *state) collectLoad(to chan<- prometheus.Metric) {
+	load, waiting := s.source.Load(), map[string]float64{OtherFunction: 0}
+	for function, n := range load.Waiting {
+		waiting[s.metrics.functions.label(function)] += float64(n)
+	}
+	for function, n := range waiting {
+		to <- gauge(describeQueueDepth(), n, function)
+	}
+	to <- gauge(describeCharged(), float64(load.MemoryBytes))
+	to <- gauge(describeBudget(), float64(load.MemoryBudget))
+	to <- prometheus.MustNewConstMetric(describeEvictions(), prometheus.CounterValue, float64(load.Evictions))
 }
 
 func gauge(d *prometheus.Desc, value float64, labels ...string) prometheus.Metric {

@@ -50,7 +50,7 @@ func serveMemory(t *testing.T) *testDaemon {
 		}
 		s := schedule.Start(q, nil, slog.New(slog.DiscardHandler))
 		stop := func(ctx context.Context) error { s.Close(); return errors.Join(q.Close(ctx), e.close(ctx)) }
-		return engine{acceptor: q, queue: q, schedules: s, invoker: e, deployer: e, publisher: e, catalog: e, finder: e, versions: e, snapshots: e, verifier: e, monitor: e, prestarted: func() (int, bool) { return 0, true }, accelerator: func() string { return "none, in memory" }, close: stop}, nil
+		return engine{acceptor: q, queue: q, schedules: s, invoker: e, deployer: e, publisher: e, catalog: e, finder: e, versions: e, snapshots: e, verifier: e, monitor: e, prestarted: func() (int, bool) { return 0, true }, load: func() thaw.Load { return thaw.Load{} }, accelerator: func() string { return "none, in memory" }, close: stop}, nil
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- a.serve(ctx, f, start) }()
@@ -127,7 +127,7 @@ func TestLifeOfAFunction(t *testing.T) {
 		t.Errorf("files %v", files)
 	}
 	d.thaw(t, "", "ls").want(t, 0, "hello     1        python3  512 MiB  8.0 KiB  snapshot  now", "")
-	d.thaw(t, "", "ps").want(t, 0, "i-1       hello     1        idle   cold   reap    42   20 MiB  1       now", "")
+	d.thaw(t, "", "ps").want(t, 0, "i-1       hello     1        idle   cold   reap    42   20 MiB  ~0 B  1       now", "")
 	d.thaw(t, "", "invoke", "hello", "-d", `{"a":1}`).want(t, 0, `{"a":1}`, "")
 	d.thaw(t, "", "describe", "hello").want(t, 0, "615 pages, 2.4 MiB", "")
 	d.thaw(t, "", "describe", "hello").want(t, 0, "python3-numpy python3-pil", "")

@@ -64,6 +64,7 @@ func (o *observability) close(ctx context.Context, logger *slog.Logger) {
 type inventory struct{ engine }
 
 func (i inventory) Instances() []thaw.Instance     { return i.monitor.Instances() }
+func (i inventory) Load() thaw.Load                { return i.load() }
 func (i inventory) Prestarted() (n int, full bool) { return i.prestarted() }
 func (i inventory) Functions(ctx context.Context) ([]thaw.Version, error) {
 	return i.catalog.Functions(ctx)

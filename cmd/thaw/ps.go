@@ -12,7 +12,7 @@ func newPsCommand(a *app) *cobra.Command {
 	return a.quietFlag(&cobra.Command{
 		Use:   "ps",
 		Short: "List running VMs",
-		Long:  "List the VMs that run now. START says how each was made, SERVED how many\ninvocations it has had, MEMORY what its process occupies.",
+		Long:  "List the VMs that run now. START says how each was made, SERVED how many\ninvocations it has had, MEMORY what its process occupies, the\npage cache included, and OWN what would be free without it, which is charged to the memory\nbudget (thaw serve --memory-budget); with a ~ it is a guess, not measured yet.",
 		Example: `  thaw ps
   thaw ps -o json`,
 		Args:              arguments(),
@@ -39,7 +39,7 @@ func (a *app) ps(cmd *cobra.Command) error {
 }
 
 func instanceHead() []string {
-	return []string{"INSTANCE", "FUNCTION", "VERSION", "STATE", "START", "POLICY", "PID", "MEMORY", "SERVED", "CREATED"}
+	return []string{"INSTANCE", "FUNCTION", "VERSION", "STATE", "START", "POLICY", "PID", "MEMORY", "OWN", "SERVED", "CREATED"}
 }
 
 func instanceRows(all []thaw.Instance) [][]string {
@@ -47,8 +47,15 @@ func instanceRows(all []thaw.Instance) [][]string {
 	for _, i := range all {
 		rows = append(rows, []string{
 			i.ID, i.Function, strconv.Itoa(i.Version), string(i.State), string(i.Start), string(i.Policy),
-			strconv.Itoa(i.PID), size(i.RSSBytes), strconv.Itoa(i.Invocations), ago(i.Created),
+			strconv.Itoa(i.PID), size(i.RSSBytes), ownMemory(i), strconv.Itoa(i.Invocations), ago(i.Created),
 		})
 	}
 	return rows
+}
+
+func ownMemory(i thaw.Instance) string {
+	if !i.MemoryMeasured {
+		return "~" + size(i.MemoryBytes)
+	}
+	return size(i.MemoryBytes)
 }

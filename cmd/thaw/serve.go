@@ -71,6 +71,8 @@ type engine struct {
 	// prestarted counts the VMMs that wait for a restore, and says whether none
 	// is missing.
 	prestarted func() (n int, full bool)
+	// load is what VMs share, and who waits for it.
+	load func() thaw.Load
 	// close ends every VM.
 	close func(context.Context) error
 }

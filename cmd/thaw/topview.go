@@ -121,9 +121,21 @@ func bucketMiddle(schema int32, bucket int) float64 {
 
 // line is the frame on one line, for what is no terminal.
 func (f topFrame) line(before topFrame) string {
-	return fmt.Sprintf("%s  %s invocations/s, %s cold, %s failed/s; VMs: %s; memory %s",
+	return fmt.Sprintf("%s  %s invocations/s, %s cold, %s failed/s; VMs: %s; memory %s%s",
 		f.time.Format(time.DateTime), number(f.rate(before, "thaw_starts_total")), percent(f.coldShare()), number(f.rate(before, "thaw_invocation_errors_total")),
-		f.states(), size(int64(f.sum("thaw_instances_resident_bytes"))))
+		f.states(), size(int64(f.sum("thaw_instances_resident_bytes"))), f.shared("; "))
+}
+
+// shared says what VMs share and who waits for it, where there is something to say.
+func (f topFrame) shared(before string) (text string) {
+	if n := f.sum("thaw_queue_depth"); n > 0 {
+		text = before + fmt.Sprintf("%s requests wait", count(int64(n)))
+	}
+	if budget := f.sum("thaw_memory_budget_bytes"); budget > 0 {
+		text += before + fmt.Sprintf("%s of a budget of %s used, %s evictions",
+			size(int64(f.sum("thaw_memory_charged_bytes"))), size(int64(budget)), count(int64(f.sum("thaw_evictions_total"))))
+	}
+	return text
 }
 
 // coldShare is the part of all invocations that had to make an instance.
@@ -144,9 +156,9 @@ func (f topFrame) states() string {
 func (f topFrame) screen(before topFrame, addr string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "thaw %s at %s, up %s, guests by %s\n", f.info.Version, addr, f.time.Sub(f.info.Started).Round(time.Second), f.accelerator())
-	fmt.Fprintf(&b, "invocations %s/s, %s cold, %s failed/s   VMs %s   memory %s\n\n",
+	fmt.Fprintf(&b, "invocations %s/s, %s cold, %s failed/s   VMs %s   memory %s%s\n\n",
 		number(f.rate(before, "thaw_starts_total")), percent(f.coldShare()), number(f.rate(before, "thaw_invocation_errors_total")), f.states(),
-		size(int64(f.sum("thaw_instances_resident_bytes"))))
+		size(int64(f.sum("thaw_instances_resident_bytes"))), f.shared("   "))
 	// A strings.Builder takes whatever is written.
 	_ = writeTable(&b, []string{"START", "POLICY", "STARTS", "RATE", "MEDIAN START", "FAULTS", "RECALL"}, f.startRows(before))
 	b.WriteString("\n")
