@@ -1,6 +1,7 @@
 package thaw
 
 import (
+	"errors"
 	"maps"
 	"regexp"
 	"slices"
@@ -95,9 +96,12 @@ type Settings struct {
 	// Image is the OCI image that the function is made of, nil for one that is made
 	// of files and a runtime's root disk.
 	Image *ContainerImage `json:"image,omitempty"`
+	// Secrets are the names of those that its instances are given as files, sorted
+	// and each once.
+	Secrets []string `json:"secrets,omitempty"`
 }
 
-// WithDefaults returns s with every unset field set, and its packages in order.
+// WithDefaults returns s with every unset field set, and its lists in order.
 func (s Settings) WithDefaults() Settings {
 	if s.Runtime == "" && s.Image != nil {
 		s.Runtime = RuntimeProvided
@@ -115,6 +119,7 @@ func (s Settings) WithDefaults() Settings {
 		s.Timeout = DefaultTimeout
 	}
 	s.Packages = slices.Compact(slices.Sorted(slices.Values(s.Packages)))
+	s.Secrets = slices.Compact(slices.Sorted(slices.Values(s.Secrets)))
 	return s
 }
 
@@ -158,7 +163,7 @@ func (s Settings) Validate() error {
 	if err := s.validatePackages(); err != nil {
 		return err
 	}
-	if err := s.validateScaling(); err != nil {
+	if err := errors.Join(s.validateScaling(), s.validateSecrets()); err != nil {
 		return err
 	}
 	return s.validateEnv()

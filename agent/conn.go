@@ -173,6 +173,8 @@ func answers(t wire.Type) wire.Type {
 		return wire.TypeInvoke
 	case wire.TypePong:
 		return wire.TypePing
+	case wire.TypeGiven:
+		return wire.TypeSecrets
 	}
 	return 0
 }

@@ -133,6 +133,12 @@ type observed struct {
 	groups []group
 	// secrets are the values of [probe.SecretEnv], by version.
 	secrets map[version]string
+	// given are the values of the secret [probe.SecretName] when clones of a version
+	// were made.
+	given map[version]string
+	// searched are the files that snapshots consisted of in the end, leaked those of
+	// them that hold a value of given.
+	searched, leaked []string
 }
 
 // version is one of a probe.

@@ -20,6 +20,8 @@ func good() observed {
 	o := observed{secrets: map[version]string{
 		{thaw.RuntimePython, 1}: "old secret", {thaw.RuntimePython, 2}: "new secret", {thaw.RuntimeNode, 1}: "another", {thaw.RuntimeProvided, 1}: "a fourth",
 	}}
+	o.given = maps.Clone(o.secrets)
+	o.searched = []string{"memory", "state"}
 	o.first = goodClone(thaw.RuntimePython, 1, 0, o.secrets)
 	for i, r := range thaw.Runtimes() {
 		n := max(1, 2-i) // python has two versions
@@ -68,6 +70,7 @@ func goodClone(r thaw.Runtime, number, n int, secrets map[version]string) clone 
 			DrawnBefore: map[string]string{"getrandom": "a", "/dev/urandom": "b", "random": "c"},
 			Found:       writes(probe.Pattern), Left: writes(token), Echo: token,
 			Environ:    map[string]string{probe.SecretEnv: secrets[version{r, number}], "AWS_LAMBDA_FUNCTION_VERSION": fmt.Sprint(number)},
+			Secret:     secrets[version{r, number}],
 			Interfaces: []string{"lo"}, Reach: "network is unreachable",
 			Connections: []probe.Connection{
 				{Kind: "tcp", Local: "0100007F:2329", Remote: "00000000:0000"}, {Kind: "tcp", Local: "0100007F:8000", Remote: "0100007F:2329"},
@@ -198,6 +201,14 @@ func TestEachTestFails(t *testing.T) {
 			"old":   func(_ *observed, c, _ *clone) { c.report.Environ[probe.SecretEnv] = "old secret" },
 			"trace": func(_ *observed, c, _ *clone) { c.payload += "old secret" },
 			"self":  func(_ *observed, c, _ *clone) { c.report.Environ["AWS_LAMBDA_FUNCTION_VERSION"] = "1" },
+		},
+		"secrets-current": {
+			"old":  func(_ *observed, c, _ *clone) { c.report.Secret = "old secret" },
+			"none": func(_ *observed, c, _ *clone) { c.report.Secret = "" },
+		},
+		"secrets-snapshot": {
+			"leaked":   func(o *observed, _, _ *clone) { o.leaked = []string{"memory"} },
+			"unlooked": func(o *observed, _, _ *clone) { o.searched = nil },
 		},
 	}
 	for _, name := range TestNames() {

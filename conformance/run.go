@@ -56,7 +56,7 @@ func Run(ctx context.Context, c *client.Client, o Options, progress Progress) (r
 	if err != nil {
 		return r, err
 	}
-	run := &runner{client: c, options: o, progress: progress, seen: observed{secrets: map[version]string{}}}
+	run := &runner{client: c, options: o, progress: progress, seen: observed{secrets: map[version]string{}, given: map[version]string{}}}
 	defer func() { err = errors.Join(err, run.remove(context.WithoutCancel(ctx))) }()
 	if err := run.remove(ctx); err != nil { // what a run that was killed left
 		return r, err
@@ -79,6 +79,9 @@ func (r *runner) remove(ctx context.Context) (err error) {
 			err = errors.Join(err, e)
 		}
 	}
+	if e := r.client.RemoveSecret(ctx, probe.SecretName); thaw.CodeOf(e) != thaw.CodeNotFound {
+		err = errors.Join(err, e)
+	}
 	return err
 }
 
@@ -98,6 +101,9 @@ func (r *runner) observe(ctx context.Context) error {
 			if err := r.observePolicy(ctx, runtime, policy); err != nil {
 				return fmt.Errorf("%s by %s: %w", runtime, policy, err)
 			}
+		}
+		if err := r.search(ctx, runtime); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -121,7 +127,11 @@ func (r *runner) deploy(ctx context.Context, runtime thaw.Runtime) error {
 		return err
 	}
 	defer code.Close()
-	s := thaw.Settings{Runtime: runtime, Env: map[string]string{probe.SecretEnv: rand.Text()}}.WithDefaults()
+	s := thaw.Settings{Runtime: runtime, Env: map[string]string{probe.SecretEnv: rand.Text()}, Secrets: []string{probe.SecretName}}.WithDefaults()
+	given := token()
+	if _, err := r.client.SetSecret(ctx, thaw.SecretValue{Name: probe.SecretName, Value: thaw.Sensitive(given)}); err != nil {
+		return err
+	}
 	v, err := r.client.Deploy(ctx, FunctionName(runtime), s, code, nil)
 	if err != nil {
 		return err
@@ -130,6 +140,7 @@ func (r *runner) deploy(ctx context.Context, runtime thaw.Runtime) error {
 		return thaw.Errorf(thaw.CodeUnavailable, "version %d of %s has no snapshot to restore: %s", v.Number, v.Function, v.Problem)
 	}
 	r.seen.secrets[version{runtime, v.Number}] = s.Env[probe.SecretEnv]
+	r.seen.given[version{runtime, v.Number}] = given
 	return nil
 }
 

@@ -35,6 +35,8 @@ func tests() []test {
 		{name: "writes-memory", hazard: "writes to memory", check: checkMemory},
 		{name: "writes-tmp", hazard: "writes to /tmp", check: checkTmp},
 		{name: "env-version", hazard: "environment of another version", check: checkEnvironment},
+		{name: "secrets-current", hazard: "secrets that have changed", check: checkSecrets},
+		{name: "secrets-snapshot", hazard: "secrets in a snapshot", check: checkLeaks},
 	}
 }
 

@@ -20,6 +20,7 @@ import (
 	"thaw/instance"
 	"thaw/registry"
 	"thaw/resident"
+	"thaw/secret"
 	"thaw/snapshot"
 	"thaw/vmm/qemu"
 	"thaw/workingset"
@@ -31,6 +32,8 @@ type Config struct {
 	StateDir string
 	// ImageDir holds what guests boot from; "" is a folder of StateDir.
 	ImageDir string
+	// SecretsKey is the file with the key of the secrets; "" is one of StateDir.
+	SecretsKey string
 	// IdleTimeout is how long an unused instance is kept; 0 keeps none.
 	IdleTimeout time.Duration
 	// MaxInstances and MaxPerFunction bound the instances that exist at once.
@@ -97,6 +100,7 @@ type Daemon struct {
 	registry  *registry.DB
 	images    *image.Store
 	snapshots *snapshot.Store
+	secrets   *secret.Store
 	starter   *instance.Starter
 	pool      *instance.Pool
 	vmms      *instance.Prestarted
@@ -166,6 +170,9 @@ func New(ctx context.Context, cfg Config) (_ *Daemon, err error) {
 	if err := d.open(state, cmp.Or(cfg.ImageDir, filepath.Join(state, "images"))); err != nil {
 		return nil, err
 	}
+	if d.secrets, err = secret.Open(filepath.Join(state, "secrets"), cmp.Or(cfg.SecretsKey, filepath.Join(state, "secrets.key"))); err != nil {
+		return nil, err
+	}
 	if err := d.prepare(ctx, state, cfg); err != nil {
 		return nil, err
 	}
@@ -206,7 +213,7 @@ func (d *Daemon) prepare(ctx context.Context, state string, cfg Config) (err err
 	d.starter = &instance.Starter{
 		Driver: driver, VMMs: d.vmms, Snapshots: d.snapshots, Images: d.images,
 		Resident: &resident.Cache{}, Limits: workingset.DefaultLimits(),
-		BootTimeout: bootTimeout, RestoreTimeout: restoreTimeout, OnLog: d.logs.add,
+		BootTimeout: bootTimeout, RestoreTimeout: restoreTimeout, Secrets: d.secrets.Values, OnLog: d.logs.add,
 	}
 	d.pool = d.newPool(cfg)
 	return nil

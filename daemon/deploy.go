@@ -55,6 +55,9 @@ func (d *Daemon) newVersion(ctx context.Context, r thaw.PublishRequest, p *progr
 func (d *Daemon) deploy(ctx context.Context, r thaw.PublishRequest, p *progress, taken func(thaw.Version)) (thaw.Version, error) {
 	d.imageUse.RLock()
 	defer d.imageUse.RUnlock()
+	if err := d.checkSecrets(r.Settings.Secrets); err != nil {
+		return thaw.Version{}, err
+	}
 	v, err := d.build(ctx, r, p, taken)
 	if err != nil {
 		return v, err

@@ -143,6 +143,14 @@ type Schedules interface {
 	RemoveSchedulesOf(ctx context.Context, function string) error
 }
 
+// Secrets keeps values that functions are given. It tells nobody else what they are.
+type Secrets interface {
+	Secrets(ctx context.Context) ([]thaw.Secret, error)
+	SetSecret(ctx context.Context, v thaw.SecretValue) (thaw.Secret, error)
+	// RemoveSecret refuses one that a version names.
+	RemoveSecret(ctx context.Context, name string) error
+}
+
 // Config is what a gateway stands before. All fields are required.
 type Config struct {
 	Invoker   Invoker
@@ -157,6 +165,7 @@ type Config struct {
 	Acceptor  Acceptor
 	Queue     Queue
 	Schedules Schedules
+	Secrets   Secrets
 	// Info is called for each request that asks about the daemon.
 	Info func() api.Info
 	// Metrics answers those who scrape.

@@ -66,6 +66,19 @@ func (e fakeEngine) Deploy(ctx context.Context, name string, s thaw.Settings, co
 	return e.deploy(ctx, name, s, code, events)
 }
 
+func (e fakeEngine) Secrets(context.Context) ([]thaw.Secret, error) {
+	return []thaw.Secret{{Name: "db", Bytes: 7, Users: []string{"hello:2"}}}, nil
+}
+
+func (e fakeEngine) SetSecret(_ context.Context, v thaw.SecretValue) (thaw.Secret, error) {
+	if string(v.Value) == "refused" {
+		return thaw.Secret{}, thaw.Errorf(thaw.CodeTooLarge, "too large: %v", v)
+	}
+	return thaw.Secret{Name: v.Name, Bytes: int64(len(v.Value)), Users: []string{}}, nil
+}
+
+func (e fakeEngine) RemoveSecret(_ context.Context, name string) error { return e.remove(name) }
+
 func (e fakeEngine) Find(_ context.Context, name string) (thaw.Version, error) {
 	d, err := e.describe(name)
 	return d.Version, err
@@ -144,6 +157,7 @@ type engine interface {
 	Acceptor
 	Queue
 	Schedules
+	Secrets
 }
 
 func start(t *testing.T, e engine) (url string, log *lockedBuffer) {
@@ -152,7 +166,7 @@ func start(t *testing.T, e engine) (url string, log *lockedBuffer) {
 	server := httptest.NewServer(New(Config{
 		Invoker: e, Deployer: e, Publisher: e, Catalog: e, Finder: e, Versions: e, Snapshots: e, Verifier: e, Monitor: e,
 		Logger:   slog.New(slog.NewTextHandler(log, nil)),
-		Acceptor: e, Queue: e, Schedules: e,
+		Acceptor: e, Queue: e, Schedules: e, Secrets: e,
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "metric 1\n") }),
 		Info:    func() api.Info { return api.Info{Version: "v1", PID: 7} },
 	}))

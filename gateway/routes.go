@@ -49,6 +49,19 @@ func (h handlers) ownRoutes() []route {
 		{api.PathOpenFaaSInfo, map[string]endpoint{
 			http.MethodGet: {h.openFaaSInfo, nil},
 		}},
+		{api.PathOpenFaaSSecrets, map[string]endpoint{
+			http.MethodGet:    {h.openFaaSSecrets, []string{"namespace"}},
+			http.MethodPost:   {h.openFaaSSetSecret, []string{"namespace"}},
+			http.MethodPut:    {h.openFaaSSetSecret, []string{"namespace"}},
+			http.MethodDelete: {h.openFaaSRemoveSecret, []string{"namespace"}},
+		}},
+		{api.PathSecrets, map[string]endpoint{
+			http.MethodGet: {h.secrets, nil},
+		}},
+		{api.PathSecrets + "/{secret}", map[string]endpoint{
+			http.MethodPut:    {h.setSecret, nil},
+			http.MethodDelete: {h.removeSecret, nil},
+		}},
 		{api.PathQueue, map[string]endpoint{
 			http.MethodGet:    {h.queue, []string{"state", "function"}},
 			http.MethodDelete: {h.purge, []string{"state", "function"}},
@@ -182,6 +195,8 @@ func (t route) checkPath(r *http.Request) error {
 	case strings.Contains(t.pattern, "{name}"):
 		_, err := thaw.ParseRef(r.PathValue("name"))
 		return err
+	case strings.Contains(t.pattern, "{secret}"):
+		return thaw.CheckSecretName(r.PathValue("secret"))
 	case strings.Contains(t.pattern, "{schedule}"):
 		return thaw.CheckName(r.PathValue("schedule"))
 	case strings.Contains(t.pattern, "{snapshot}"):

@@ -62,7 +62,7 @@ func (s *Starter) restore(ctx context.Context, in *Instance, way Way, t *Timelin
 		if err := s.run(ctx, in); err != nil {
 			return err
 		}
-		return in.resume(ctx)
+		return s.resume(ctx, in, true)
 	})
 }
 

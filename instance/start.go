@@ -33,6 +33,8 @@ type Starter struct {
 	// BootTimeout bounds a boot and a function's init, RestoreTimeout a
 	// restore.
 	BootTimeout, RestoreTimeout time.Duration
+	// Secrets returns the values of secrets, for guests that no snapshot is made of.
+	Secrets func(names []string) ([]thaw.SecretValue, error)
 	// OnLog is given each line that a function writes. It must return soon.
 	OnLog func(thaw.LogLine)
 }
@@ -100,7 +102,7 @@ func (s *Starter) boot(ctx context.Context, in *Instance, draft *snapshot.Draft,
 	if err := t.Phase(thaw.PhaseBoot, func() error { return s.run(ctx, in) }); err != nil {
 		return err
 	}
-	if err := t.Phase(thaw.PhaseResume, func() error { return in.resume(ctx) }); err != nil {
+	if err := t.Phase(thaw.PhaseResume, func() error { return s.resume(ctx, in, draft == nil) }); err != nil {
 		return err
 	}
 	return t.Phase(thaw.PhaseInit, func() error {
@@ -137,9 +139,24 @@ func (s *Starter) run(ctx context.Context, in *Instance) error {
 	return in.conn.Sync(ctx)
 }
 
-func (in *Instance) resume(ctx context.Context) error {
+// resume makes the guest an instance of its own; secret says that it gets its
+// function's secrets, before a line of that runs.
+func (s *Starter) resume(ctx context.Context, in *Instance, secret bool) error {
+	if secret {
+		if err := s.give(ctx, in); err != nil {
+			return err
+		}
+	}
 	_, err := in.conn.Resume(ctx, in.ID)
 	return err
+}
+
+func (s *Starter) give(ctx context.Context, in *Instance) error {
+	values, err := s.Secrets(in.Version.Secrets)
+	if err != nil {
+		return err
+	}
+	return in.conn.Secrets(ctx, values)
 }
 
 func (s *Starter) logger(in *Instance) func(agent.Log) {

@@ -31,6 +31,7 @@ func Keys() []Key {
 		{"env", "map of strings", "", "environment variables; values are taken as they are written", readEnv},
 		{"packages", "list of strings", "", "Debian packages that python3 and node need, such as `python3-numpy`", readPackages},
 		{"install_scripts", "bool", "false", "let packages of `requirements.txt` or `package.json` execute code of theirs while they are installed", readInstallScripts},
+		{"secrets", "list of strings", "", "secrets that it finds in /run/thaw/secrets, see [secrets](secrets.md)", readSecrets},
 		{"policy", "string", "auto", "how its VMs get their memory when an invocation does not say: " + policies(), readPolicy},
 		{"build", "string", "", "a shell command that `thaw deploy` runs in the folder first, such as `go build -o bootstrap .`", readBuild},
 		{"schedules", "list of schedules", "", "all that the function is to have, see below; without the key those there are stay", readSchedules},
@@ -120,6 +121,11 @@ func readPackages(p *Project, v strictyaml.Value) (err error) {
 
 func readInstallScripts(p *Project, v strictyaml.Value) (err error) {
 	p.Settings.InstallScripts, err = v.Bool()
+	return err
+}
+
+func readSecrets(p *Project, v strictyaml.Value) (err error) {
+	p.Settings.Secrets, err = v.Texts()
 	return err
 }
 

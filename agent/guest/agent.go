@@ -58,6 +58,9 @@ type Config struct {
 	ServerPort string
 	// TaskRoot holds the function's code, /var/task.
 	TaskRoot string
+	// SecretsDir is the folder, of the agent's own, where secrets are put,
+	// /run/thaw/secrets.
+	SecretsDir string
 	// RuntimeDir holds bootstrap.py or bootstrap.js, /var/runtime.
 	RuntimeDir string
 	// Python and Node are the interpreters, /usr/bin/python3 and /usr/bin/node.
@@ -80,6 +83,7 @@ func (c Config) withDefaults() Config {
 	set(&c.ServerPort, "8080")
 	set(&c.TaskRoot, "/var/task")
 	set(&c.RuntimeDir, "/var/runtime")
+	set(&c.SecretsDir, "/run/thaw/secrets")
 	set(&c.Python, "/usr/bin/python3")
 	set(&c.Node, "/usr/bin/node")
 	return c
@@ -144,6 +148,8 @@ func (a *Agent) handle(f wire.Frame, received time.Time) {
 	switch f.Type {
 	case wire.TypeResume:
 		err = a.resume(f, received)
+	case wire.TypeSecrets:
+		err = a.secrets(f)
 	case wire.TypeInit:
 		err = a.init(f)
 	case wire.TypeQuiesce:

@@ -169,6 +169,9 @@ func startGuest(t *testing.T, files map[string]string) *testGuest {
 		g.write(filepath.Join("task", name), text, 0o644)
 	}
 	g.write("task/.keep", "", 0o644)
+	if err := os.Mkdir(g.secrets(), 0o755); err != nil {
+		t.Fatal(err)
+	}
 	for _, files := range runtime.Files() {
 		for name, content := range files {
 			g.write(filepath.Join("runtime", name), string(content), 0o644)
@@ -178,12 +181,14 @@ func startGuest(t *testing.T, files map[string]string) *testGuest {
 	g.cancel = cancel
 	a := guest.New(guest.Config{
 		Port: g.port, System: g.machine, APIAddr: "127.0.0.1:0", APISocket: filepath.Join(g.dir, "socket"), ServerPort: freePort(t),
-		TaskRoot: filepath.Join(g.dir, "task"), RuntimeDir: filepath.Join(g.dir, "runtime"), Python: python(t), Node: node(t),
+		TaskRoot: filepath.Join(g.dir, "task"), RuntimeDir: filepath.Join(g.dir, "runtime"), SecretsDir: g.secrets(), Python: python(t), Node: node(t),
 	})
 	go func() { g.done <- a.Serve(ctx) }()
 	t.Cleanup(g.stop)
 	return g
 }
+
+func (g *testGuest) secrets() string { return filepath.Join(g.dir, "secrets") }
 
 func (g *testGuest) stop() {
 	g.cancel()

@@ -32,13 +32,15 @@ const (
 	TypeTrailer    Type = 19
 	TypeWindow     Type = 20
 	TypeReset      Type = 21
+	TypeSecrets    Type = 22
+	TypeGiven      Type = 23
 )
 
 // String returns the name of t in lower case.
 func (t Type) String() string {
 	names := [...]string{"", "sync", "syncack", "resume", "resumed", "init", "initdone", "initfailed",
 		"quiesce", "quiesced", "invoke", "result", "log", "ping", "pong", "fatal",
-		"open", "head", "data", "trailer", "window", "reset"}
+		"open", "head", "data", "trailer", "window", "reset", "secrets", "given"}
 	if t == 0 || int(t) >= len(names) {
 		return fmt.Sprintf("type %d", uint8(t))
 	}
@@ -184,6 +186,16 @@ type Pong struct {
 	Nonce uint64
 }
 
+// Secrets gives a guest that begins to run what its function must find as files; host
+// to guest, before Resume. The raw part are the secrets, see [AppendSecret]. A guest
+// that becomes a snapshot never gets any.
+type Secrets struct{}
+
+// Given answers Secrets.
+type Given struct {
+	Error string
+}
+
 // Fatal says that the guest cannot go on; guest to host.
 type Fatal struct {
 	Message string
@@ -204,6 +216,8 @@ func (*Log) Type() Type        { return TypeLog }
 func (*Ping) Type() Type       { return TypePing }
 func (*Pong) Type() Type       { return TypePong }
 func (*Fatal) Type() Type      { return TypeFatal }
+func (*Secrets) Type() Type    { return TypeSecrets }
+func (*Given) Type() Type      { return TypeGiven }
 
 func (*Sync) fields() []field { return nil }
 func (m *SyncAck) fields() []field {
@@ -239,6 +253,8 @@ func (m *Log) fields() []field {
 func (m *Ping) fields() []field  { return []field{{"nonce", &m.Nonce}} }
 func (m *Pong) fields() []field  { return []field{{"nonce", &m.Nonce}} }
 func (m *Fatal) fields() []field { return []field{{"message", &m.Message}} }
+func (*Secrets) fields() []field { return nil }
+func (m *Given) fields() []field { return []field{{"error", &m.Error}} }
 
 // New returns the frame that carries m and raw in a session. It keeps raw.
 func New(session uint64, m Message, raw []byte) (Frame, error) {

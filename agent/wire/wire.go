@@ -63,7 +63,7 @@
 // speaks as that release did. So frames stay as they are, messages only get more
 // fields, which a reader without them skips, and [SyncAck] says by [MessageVersion]
 // which types the agent knows: 1 is up to Fatal, 2 has streams and several
-// invocations at once.
+// invocations at once, 3 has secrets.
 package wire
 
 import (
@@ -84,7 +84,7 @@ const MaxClockError = 50 * time.Millisecond
 const Version = 1
 
 // MessageVersion is that of the messages.
-const MessageVersion = 2
+const MessageVersion = 3
 
 // The bounds of a frame in bytes. MaxRaw leaves room for a payload of 6 MiB.
 const (

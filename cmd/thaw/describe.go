@@ -100,6 +100,9 @@ func settingFields(v thaw.Version) [][2]string {
 		[2]string{"policy", string(cmp.Or(v.Policy, thaw.DefaultPolicy))},
 		[2]string{"code", size(v.CodeBytes) + ", " + orDash(v.Images.Code)})
 	rows = append(rows, containerFields(v)...)
+	if len(v.Secrets) > 0 {
+		rows = append(rows, [2]string{"secrets", strings.Join(v.Secrets, " ")})
+	}
 	if len(v.Packages) > 0 {
 		rows = append(rows, [2]string{"packages", strings.Join(v.Packages, " ")})
 	}

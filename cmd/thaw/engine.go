@@ -19,6 +19,7 @@ func startEngine(ctx context.Context, f serveFlags, observe observer, logger *sl
 	d, err := daemon.New(ctx, daemon.Config{
 		StateDir:        f.state,
 		ImageDir:        f.images,
+		SecretsKey:      f.secretsKey,
 		IdleTimeout:     f.idle,
 		MaxInstances:    f.maxInstances,
 		MaxPerFunction:  f.maxPerFunction,
@@ -62,7 +63,7 @@ func withQueue(d *daemon.Daemon, f serveFlags, logger *slog.Logger) (engine, err
 	}
 	schedules := schedule.Start(q, nil, logger)
 	return engine{
-		invoker: d, deployer: d, publisher: d, catalog: d, finder: d, versions: d, snapshots: d, verifier: d, monitor: d, acceptor: q, queue: q, schedules: schedules,
+		invoker: d, deployer: d, publisher: d, catalog: d, finder: d, versions: d, snapshots: d, verifier: d, monitor: d, acceptor: q, queue: q, schedules: schedules, secrets: d,
 		accelerator: d.Accelerator, prestarted: d.Prestarted, load: d.Load,
 		close: func(ctx context.Context) error {
 			schedules.Close()

@@ -24,6 +24,7 @@ type memoryEngine struct {
 	functions map[string]thaw.Version   // those that serve
 	versions  map[string][]thaw.Version // oldest first, none is ever missing
 	pointers  map[string]thaw.Function
+	secrets   map[string]thaw.Secret
 	files     map[string][]string // of each function's code
 	records   map[string]thaw.Invocation
 	closed    bool
@@ -33,7 +34,7 @@ type memoryEngine struct {
 }
 
 func newMemoryEngine() *memoryEngine {
-	return &memoryEngine{functions: map[string]thaw.Version{}, versions: map[string][]thaw.Version{}, pointers: map[string]thaw.Function{}, files: map[string][]string{}, records: map[string]thaw.Invocation{}}
+	return &memoryEngine{functions: map[string]thaw.Version{}, versions: map[string][]thaw.Version{}, pointers: map[string]thaw.Function{}, files: map[string][]string{}, records: map[string]thaw.Invocation{}, secrets: map[string]thaw.Secret{}}
 }
 
 func (e *memoryEngine) Deploy(_ context.Context, name string, s thaw.Settings, code io.Reader, events func(thaw.DeployEvent)) (thaw.Version, error) {
@@ -109,6 +110,30 @@ func (e *memoryEngine) Functions(context.Context) ([]thaw.Version, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return slices.SortedFunc(maps.Values(e.functions), func(a, b thaw.Version) int { return cmp.Compare(a.Function, b.Function) }), nil
+}
+
+func (e *memoryEngine) Secrets(context.Context) ([]thaw.Secret, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.SortedFunc(maps.Values(e.secrets), func(a, b thaw.Secret) int { return cmp.Compare(a.Name, b.Name) }), nil
+}
+
+func (e *memoryEngine) SetSecret(_ context.Context, v thaw.SecretValue) (thaw.Secret, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s := thaw.Secret{Name: v.Name, Bytes: int64(len(v.Value)), Updated: time.Now()}
+	e.secrets[v.Name] = s
+	return s, nil
+}
+
+func (e *memoryEngine) RemoveSecret(_ context.Context, name string) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if _, ok := e.secrets[name]; !ok {
+		return thaw.Errorf(thaw.CodeNotFound, "there is no secret %s", name)
+	}
+	delete(e.secrets, name)
+	return nil
 }
 
 func (e *memoryEngine) Page(ctx context.Context, q thaw.FunctionQuery) (some []thaw.Version, more bool, err error) {

@@ -119,6 +119,7 @@ func commands(a *app) []*cobra.Command {
 		newBenchCommand(a),
 		newQueueCommand(a),
 		newScheduleCommand(a),
+		newSecretCommand(a),
 	}
 	daemon := []*cobra.Command{
 		newServeCommand(a),

@@ -37,6 +37,7 @@ const (
 
 type serveFlags struct {
 	listen, state, images        string
+	secretsKey                   string
 	idle                         time.Duration
 	maxInstances, maxPerFunction int
 	prestarted, keepVersions     int
@@ -66,6 +67,7 @@ type engine struct {
 	acceptor  gateway.Acceptor
 	queue     gateway.Queue
 	schedules gateway.Schedules
+	secrets   gateway.Secrets
 	// accelerator says in one line for people what runs the guests.
 	accelerator func() string
 	// prestarted counts the VMMs that wait for a restore, and says whether none
@@ -116,6 +118,7 @@ VMs, so listen on a loopback address unless something else guards the way.`,
 	flags.StringVar(&f.listen, "listen", client.DefaultAddr, "`address` to answer HTTP on")
 	flags.StringVar(&f.state, settingState, defaultState(), "`folder` for functions, images and snapshots, also THAW_STATE")
 	flags.StringVar(&f.images, "images", "", "`folder` for what guests boot from (default: in the state folder)")
+	flags.StringVar(&f.secretsKey, "secrets-key", "", "`file` with the key of the secrets (default: secrets.key in the state folder)")
 	flags.DurationVar(&f.idle, "idle-timeout", daemon.DefaultIdleTimeout, "how long a VM waits for the next invocation, 0 for not at all")
 	flags.IntVar(&f.maxInstances, "max-instances", daemon.DefaultMaxInstances, "most VMs at once")
 	flags.IntVar(&f.maxPerFunction, "max-per-function", daemon.DefaultMaxPerFunction, "most VMs at once of one function")
@@ -229,6 +232,7 @@ func newHandler(e engine, f serveFlags, scrape http.Handler, logger *slog.Logger
 		Acceptor:  e.acceptor,
 		Queue:     e.queue,
 		Schedules: e.schedules,
+		Secrets:   e.secrets,
 		Metrics:   scrape,
 		Logger:    logger,
 		Info: func() api.Info {

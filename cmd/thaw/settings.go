@@ -25,6 +25,7 @@ type deployFlags struct {
 	image            imageFlags
 	scale            scaleFlags
 	installScripts   bool
+	secrets          []string
 }
 
 func (f *deployFlags) add(cmd *cobra.Command) {
@@ -34,6 +35,7 @@ func (f *deployFlags) add(cmd *cobra.Command) {
 	flags.Var(&f.memory, "memory", "memory of each VM")
 	flags.DurationVar(&f.timeout, "timeout", thaw.DefaultTimeout, "most an invocation may take")
 	flags.StringArrayVar(&f.env, "env", nil, "environment variable as `NAME=VALUE`, in addition to those of thaw.yaml, may be repeated")
+	flags.StringSliceVar(&f.secrets, "secret", nil, "`name` of a secret that it finds in /run/thaw/secrets, instead of those of thaw.yaml, may be repeated")
 	flags.StringSliceVar(&f.packages, "package", nil, "Debian `package` that the code needs, instead of those of thaw.yaml, may be repeated")
 	flags.BoolVar(&f.installScripts, "install-scripts", false, "let packages of requirements.txt or package.json execute code of theirs while they are installed")
 	flags.StringVar(&f.policy, settingPolicy, string(thaw.DefaultPolicy), "how VMs get their memory when an invocation does not say: `policy`, as in thaw invoke, also THAW_POLICY")
@@ -125,6 +127,7 @@ func (f deployFlags) override(cmd *cobra.Command, s thaw.Settings) (thaw.Setting
 	overrideIf(given("timeout"), &s.Timeout, f.timeout)
 	overrideIf(given("package"), &s.Packages, f.packages)
 	overrideIf(given("install-scripts"), &s.InstallScripts, f.installScripts)
+	overrideIf(given("secret"), &s.Secrets, f.secrets)
 	if err := errors.Join(f.image.override(given, &s), f.scale.override(cmd, &s), f.overrideEnv(&s)); err != nil {
 		return s, err
 	}

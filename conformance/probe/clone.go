@@ -87,6 +87,9 @@ func (r *Report) surroundings() error {
 		return err
 	}
 	r.Environ, r.ProcEnviron, r.Reach = environ(), string(env), reach()
+	if r.Secret, err = text(SecretFile); err != nil {
+		return err
+	}
 	interfaces, err := os.ReadDir("/sys/class/net")
 	if err != nil {
 		return err

@@ -20,6 +20,12 @@ func Node() (fs.FS, error) { return fs.Sub(files, "node") }
 // The environment variable whose value is a secret of its version.
 const SecretEnv = "CONFORMANCE_SECRET"
 
+// SecretName is the secret that the functions name, SecretFile where they find it.
+const (
+	SecretName = "thaw-conformance"
+	SecretFile = "/run/thaw/secrets/" + SecretName
+)
+
 // Pattern is what memory and the file [MarkFile] hold before the snapshot.
 const Pattern = "this was there before a snapshot"
 
@@ -71,6 +77,8 @@ type Report struct {
 	ProcEnviron string            `json:"proc_environ"`
 	Interfaces  []string          `json:"interfaces"`
 	Connections []Connection      `json:"connections"`
+	// Secret is what the file [SecretFile] holds.
+	Secret string `json:"secret"`
 	// Reach is what came of sending to an address outside.
 	Reach string `json:"reach"`
 	// Echo is the token after it went through a connection within the guest that

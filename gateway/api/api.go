@@ -38,6 +38,7 @@ const (
 	PathQueue           = "/v1/queue"     // + "/" + id + PathRedriveSuffix
 	PathRedriveSuffix   = "/redrive"      // also of PathQueue itself
 	PathSchedules       = "/v1/schedules" // + "/" + id
+	PathSecrets         = "/v1/secrets"   // + "/" + name
 	PathInfo            = "/v1/info"
 	PathHealth          = "/healthz"
 	PathMetrics         = "/metrics"
@@ -52,6 +53,8 @@ const (
 	PathOpenFaaSAsync = "/async-function" // the same
 	PathOpenFaaSList  = "/system/functions"
 	PathOpenFaaSInfo  = "/system/info"
+	// PathOpenFaaSSecrets takes what faas-cli secret sends.
+	PathOpenFaaSSecrets = "/system/secrets"
 )
 
 // The headers of OpenFaaS. CallbackURL is of a request, CallID goes both ways, the
@@ -193,6 +196,11 @@ type Count struct {
 // Schedules is the reply to a list of schedules.
 type Schedules struct {
 	Schedules []thaw.Schedule `json:"schedules"`
+}
+
+// Secrets is the reply to a list of secrets, whose values are never told.
+type Secrets struct {
+	Secrets []thaw.Secret `json:"secrets"`
 }
 
 // OpenFaaSFunction is a function as OpenFaaS lists it. Replicas are VMs, and there

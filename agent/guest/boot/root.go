@@ -99,13 +99,34 @@ func empty(root string) error {
 	})
 }
 
+// secretsDir is where the function finds its secrets, and openFaaSSecrets where those
+// that were written for OpenFaaS look for them.
+const (
+	secretsDir      = "/run/thaw/secrets"
+	openFaaSSecrets = "/var/openfaas/secrets"
+)
+
+func linkSecrets() error {
+	if err := os.MkdirAll(filepath.Dir(openFaaSSecrets), 0o755); err != nil {
+		return fmt.Errorf("make the link to secrets: %w", err)
+	}
+	if err := os.Symlink(secretsDir, openFaaSSecrets); err != nil && !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("make the link to secrets: %w", err)
+	}
+	return nil
+}
+
 // prepareRoot adds what programs expect of a root file system.
 func prepareRoot() error {
 	const quiet = unix.MS_NOSUID | unix.MS_NOEXEC
 	if err := mountAll([]mount{
 		{"devpts", "/dev/pts", "devpts", quiet, "mode=0620,ptmxmode=0666"},
 		{"tmpfs", "/dev/shm", "tmpfs", unix.MS_NOSUID | unix.MS_NODEV, "mode=1777"},
+		{"tmpfs", secretsDir, "tmpfs", quiet | unix.MS_NODEV, "mode=0755,size=4m"},
 	}); err != nil {
+		return err
+	}
+	if err := linkSecrets(); err != nil {
 		return err
 	}
 	for name, target := range map[string]string{

@@ -157,6 +157,7 @@ exports.handler = async (event) => {
     interfaces: fs.readdirSync('/sys/class/net'),
     connections: connections(),
     reach: await reach(),
+    secret: read('/run/thaw/secrets/thaw-conformance'),
     echo: await echo(event.token),
   };
   await sleep(event.hold_ms);
