@@ -3,11 +3,9 @@ package main
 import (
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
-	"github.com/google/renameio/v2"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
@@ -137,7 +135,7 @@ func newConfigSetCommand(a *app) *cobra.Command {
 				return err
 			}
 			if err := s.check(args[1]); err != nil {
-				return thaw.Errorf(thaw.CodeInvalid, "%s %q is not valid: %w", s.name, args[1], err)
+				return thaw.Errorf(thaw.CodeInvalid, "%s %q: %w", s.name, args[1], err)
 			}
 			return a.changeConfig(s.name, args[1])
 		},
@@ -191,11 +189,8 @@ func (a *app) changeConfig(name, value string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(u.path), 0o700); err != nil {
-		return thaw.Errorf(thaw.CodeUnavailable, "make the folder of your settings: %w", err)
-	}
-	if err := renameio.WriteFile(u.path, content, 0o600); err != nil {
-		return thaw.Errorf(thaw.CodeUnavailable, "write your settings: %w", err)
+	if err := u.write(content); err != nil {
+		return err
 	}
 	if a.asValues() {
 		return a.value(configRow{name, value, u.path})

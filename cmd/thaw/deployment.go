@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os/exec"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"thaw"
@@ -53,9 +55,15 @@ func (d deployment) runBuild(ctx context.Context, report reporter) error {
 	report.event(thaw.DeployEvent{Step: "build", Message: oneLine(d.build)})
 	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", d.build)
 	cmd.Dir = d.dir
-	cmd.WaitDelay = time.Second // for what it leaves behind with our pipe
+	// What it leaves behind ends with it, and may not hold up its output meanwhile.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = time.Second
 	out, err := cmd.CombinedOutput()
-	if err != nil {
+	if cmd.Process != nil {
+		_ = cmd.Cancel() // there is nothing left, mostly
+	}
+	if err != nil && !errors.Is(err, exec.ErrWaitDelay) {
 		text := strings.TrimSpace(string(out[max(0, len(out)-buildOutput):]))
 		return thaw.Errorf(thaw.CodeInvalid, "build %q: %w\n%s", d.build, err, text)
 	}

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // projectFolder makes a folder with a Python function and its thaw.yaml.
@@ -33,6 +34,26 @@ func TestDeployWhatTheFileSays(t *testing.T) {
 	d.thaw(t, "", "deploy", "other", dir, "--memory", "128MiB").want(t, 0, "other version 1", "")
 	if v := d.engine.functions["other"]; v.Policy != "reap" || v.MemoryBytes != 128<<20 {
 		t.Errorf("%+v", v.Settings)
+	}
+}
+
+// TestBuildLeavesNothing has a build that leaves a process behind: it ends.
+func TestBuildLeavesNothing(t *testing.T) {
+	d := serveMemory(t)
+	dir := projectFolder(t, "name: hello\nbuild: sleep 1000 & echo $! > pid\n")
+	d.thaw(t, "", "deploy", dir).want(t, 0, "hello version 1", "")
+	pid, err := os.ReadFile(filepath.Join(dir, "pid"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		status, err := os.ReadFile("/proc/" + strings.TrimSpace(string(pid)) + "/stat")
+		if err != nil || strings.Contains(string(status), ") Z ") {
+			return // it is gone, or nobody has asked how it ended
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("still there: %s", status)
+		}
 	}
 }
 

@@ -13,9 +13,6 @@ import (
 	"thaw/project"
 )
 
-// completions is how many names it is given at most.
-const completions = 500
-
 // bytesFlag is a size in bytes, written as 256MiB or as a plain number.
 type bytesFlag int64
 

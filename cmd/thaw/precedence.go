@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/google/renameio/v2"
 	"github.com/spf13/pflag"
 
 	"thaw"
@@ -161,7 +163,7 @@ func readUserFile() (userFile, error) {
 // readIfThere reads a file of settings, or a little more than it can hold so that the
 // excess is seen. What does not exist is empty.
 func readIfThere(path string) ([]byte, error) {
-	file, err := os.Open(path)
+	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a FIFO would have us wait
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 		return nil, nil
 	}
@@ -169,6 +171,9 @@ func readIfThere(path string) ([]byte, error) {
 		return nil, err
 	}
 	defer file.Close()
+	if info, err := file.Stat(); err != nil || !info.Mode().IsRegular() {
+		return nil, errors.Join(err, fmt.Errorf("%s is not a file", path))
+	}
 	return io.ReadAll(io.LimitReader(file, strictyaml.MaxBytes+1))
 }
 
@@ -208,6 +213,7 @@ func (u userFile) with(name, value string) ([]byte, error) {
 	}
 	at := slices.IndexFunc(lines, isIt)
 	switch {
+	case at < 0 && value == "": // and nowhere else, as is seen below
 	case at >= 0 && value == "":
 		lines = slices.Delete(lines, at, at+1)
 	case at >= 0:
@@ -223,4 +229,18 @@ func (u userFile) with(name, value string) ([]byte, error) {
 		return nil, thaw.Errorf(thaw.CodeInvalid, "%s cannot be changed here: it is not written as one setting a line, edit it by hand", u.path)
 	}
 	return content, nil
+}
+
+// write puts content in place of the file's, unless it is the same.
+func (u userFile) write(content []byte) error {
+	if bytes.Equal(content, u.content) {
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Dir(u.path), 0o700); err != nil {
+		return thaw.Errorf(thaw.CodeUnavailable, "make the folder of your settings: %w", err)
+	}
+	if err := renameio.WriteFile(u.path, content, 0o600); err != nil {
+		return thaw.Errorf(thaw.CodeUnavailable, "write your settings: %w", err)
+	}
+	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -73,7 +74,7 @@ Start a daemon with "thaw serve", write a function with "thaw new", then
 ` + exitHelp(),
 		Example: `  thaw serve &
   thaw new hello
-  thaw deploy hello ./hello
+  thaw deploy ./hello
   thaw invoke hello -d '{"name": "Ada"}'`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -142,21 +143,52 @@ func commands(a *app) []*cobra.Command {
 
 // addOwnCommands adds the commands that the library brings, with examples.
 func addOwnCommands(root *cobra.Command) {
+	root.SetHelpCommand(newHelpCommand())
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
 	examples := map[string]string{
-		"help": "  thaw help deploy", "completion": "  thaw completion bash > /etc/bash_completion.d/thaw",
-		"bash": "  source <(thaw completion bash)", "zsh": `  thaw completion zsh > "${fpath[1]}/_thaw"`,
+		"completion": "  thaw completion bash > /etc/bash_completion.d/thaw",
+		"bash":       "  source <(thaw completion bash)", "zsh": `  thaw completion zsh > "${fpath[1]}/_thaw"`,
 		"fish": "  thaw completion fish > ~/.config/fish/completions/thaw.fish", "powershell": "  thaw completion powershell | Out-String | Invoke-Expression",
 	}
 	for _, cmd := range root.Commands() {
-		if cmd.Name() != "help" && cmd.Name() != "completion" {
+		if cmd.Name() != "completion" {
 			continue
 		}
 		for _, each := range append(cmd.Commands(), cmd) {
 			each.Example = examples[each.Name()]
 		}
 		cmd.GroupID = groupDaemon
+	}
+}
+
+// newHelpCommand is the library's, but for words that are no command: they are an
+// error.
+func newHelpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:     "help [COMMAND...]",
+		Short:   "Show what a command does",
+		Example: "  thaw help deploy\n  thaw help schedule set",
+		GroupID: groupDaemon,
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, begun string) (names []cobra.Completion, _ cobra.ShellCompDirective) {
+			found, _, err := cmd.Root().Find(args)
+			if err != nil {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			for _, child := range found.Commands() {
+				if child.IsAvailableCommand() {
+					names = append(names, cobra.CompletionWithDesc(child.Name(), child.Short))
+				}
+			}
+			return fitting(names, args, begun), cobra.ShellCompDirectiveNoFileComp
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			found, rest, err := cmd.Root().Find(args)
+			if err != nil || len(rest) > 0 {
+				return thaw.Errorf(thaw.CodeInvalid, "there is no command %q: see thaw --help", strings.Join(args, " "))
+			}
+			return found.Help()
+		},
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -76,6 +77,9 @@ func (f deployFlags) deployment(cmd *cobra.Command, args []string) (d deployment
 			return d, err
 		}
 	}
+	if err := f.checkFolder(args, d.dir); err != nil {
+		return d, err
+	}
 	var p project.Project
 	if f.image.reference == "" || len(args) == 2 || d.name == "" { // an image needs no folder
 		if p, err = readProject(d.dir); err != nil {
@@ -96,6 +100,24 @@ func (f deployFlags) deployment(cmd *cobra.Command, args []string) (d deployment
 		return d, err
 	}
 	return d.withProject(p), d.settings.Validate()
+}
+
+// checkFolder finds a DIR that is none, and a NAME that was meant to be one.
+func (f deployFlags) checkFolder(args []string, dir string) error {
+	if len(args) == 1 && !isFolder(args[0]) && f.image.reference == "" {
+		_, err := os.Stat(project.FileName)
+		if info, e := os.Stat(args[0]); err != nil && e == nil && info.IsDir() {
+			return thaw.Errorf(thaw.CodeInvalid, "%s is a folder here: deploy it as ./%s, or this folder as %s .", args[0], args[0], args[0])
+		}
+	}
+	info, err := os.Stat(dir)
+	if err != nil {
+		return thaw.Errorf(thaw.CodeInvalid, "read the function's folder: %w", err)
+	}
+	if !info.IsDir() {
+		return thaw.Errorf(thaw.CodeInvalid, "%s is not a folder: name the one that holds the function's files", dir)
+	}
+	return nil
 }
 
 // readProject reads the project file in a folder. Without one it says nothing.
