@@ -24,17 +24,20 @@ func (p *Pool) join(ctx context.Context, v thaw.Version, cold bool, maker Maker)
 	if w.err != nil {
 		return nil, w.err
 	}
-	w.lease.from, w.lease.queued = arrived, w.lease.since(arrived)
+	w.lease.from, w.lease.queued = arrived, w.lease.waited(arrived, t)
 	return w.lease, nil
 }
 
-// since is how much of the time from arrived on was not that of the start of a
-// fresh instance.
-func (l *Lease) since(arrived time.Time) time.Duration {
-	if l.fresh {
-		return max(0, l.member.place.Begun().Sub(arrived))
+// waited is how long nothing was done for a request that arrived then: until a start
+// was begun for it, or that of the fresh instance which it got, else until now.
+func (l *Lease) waited(arrived time.Time, t *scale.Ticket) time.Duration {
+	switch {
+	case !l.fresh:
+		return time.Since(arrived)
+	case !t.Begun().IsZero():
+		return t.Begun().Sub(arrived)
 	}
-	return time.Since(arrived)
+	return max(0, l.member.place.Begun().Sub(arrived))
 }
 
 // wait returns when w has a result: at the latest when its client has gone or its

@@ -158,6 +158,7 @@ func (s *Scheduler) begin(now time.Time, t *Ticket, r *round) {
 	}
 	s.virtual = max(s.virtual, t.tag)
 	in := s.start(now, v)
+	t.begun = now
 	if t.cold {
 		s.leave(t)
 		t.place, in.bound = started, t

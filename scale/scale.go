@@ -149,10 +149,15 @@ type Ticket struct {
 	cold    bool
 	tag     int64 // start tag of start-time fair queueing
 	place   place
-	blocked error // why nothing was begun for it yet
+	blocked error     // why nothing was begun for it yet
+	begun   time.Time // the start that was begun for it, zero without one
 	// promised says that only memory that is being freed is missing.
 	promised bool
 }
+
+// Begun is when a start was begun for it, which another one may have got; zero for
+// never.
+func (t *Ticket) Begun() time.Time { return t.begun }
 
 // Cold says that it wants an instance of its own.
 func (t *Ticket) Cold() bool { return t.cold }

@@ -3,6 +3,7 @@ package scale
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -168,6 +169,44 @@ func TestFlood(t *testing.T) {
 	}
 }
 
+// TestFloodWithoutEnd: a function that has its next requests ready whenever one is
+// done does not keep another one from its turn, however little that asks for.
+func TestFloodWithoutEnd(t *testing.T) {
+	for _, limits := range []Limits{{Instances: 2, Waiting: 1000}, {Instances: 9, Memory: 100 * mib, Waiting: 1000}} {
+		w := newWorld(t, limits)
+		big := settings(9)
+		big.Need = 2 * big.Need // what it waits for must not be taken bit by bit
+		w.know(settings(9), key("flood"))
+		w.know(big, key("drop"))
+		for range 10 {
+			w.arrive(key("flood"), false)
+		}
+		for range 20 {
+			drop := w.arrive(key("drop"), false)
+			for steps := 0; w.waiting[drop]; steps++ {
+				if steps > 20 {
+					t.Fatalf("a request waits for ever: %s", w)
+				}
+				w.turn()
+				w.arrive(key("flood"), false)
+			}
+		}
+	}
+}
+
+// turn lets one thing come to its end.
+func (w *world) turn() {
+	w.now = w.now.Add(time.Millisecond)
+	switch {
+	case len(w.ending) > 0:
+		w.gone(w.ending[0])
+	case len(w.starting) > 0:
+		w.finish(w.starting[0], nil)
+	case len(w.held) > 0:
+		w.release(w.held[0], true)
+	}
+}
+
 // TestShares: three functions that ask for more than there is get the same number
 // of instances, and these stay: fairness does not cost a start for each request.
 func TestShares(t *testing.T) {
@@ -179,7 +218,14 @@ func TestShares(t *testing.T) {
 			w.arrive(key(n), false)
 		}
 	}
-	w.settle()
+	r := rand.New(rand.NewPCG(1, 1))
+	for len(w.starting)+len(w.held)+len(w.ending) > 0 {
+		if len(w.starting)+len(w.ending) == 0 {
+			w.release(w.held[r.IntN(len(w.held))], true)
+		} else {
+			w.turn()
+		}
+	}
 	total := 0
 	for _, n := range names {
 		total += w.begun[key(n)]
@@ -195,6 +241,54 @@ func TestShares(t *testing.T) {
 		if count[n] < 80 || count[n] > 120 {
 			t.Errorf("of the first 300 that were served, %v", count)
 		}
+	}
+}
+
+// TestNoCredit: a function that was idle for long has saved nothing up by that: it
+// shares with one that was at work.
+func TestNoCredit(t *testing.T) {
+	w := newWorld(t, Limits{Instances: 1, Waiting: 1000})
+	w.know(settings(1), key("busy"), key("rested"))
+	for range 300 {
+		w.arrive(key("busy"), false)
+	}
+	for range 250 {
+		w.turn()
+	}
+	before := len(w.served)
+	for range 50 {
+		w.arrive(key("rested"), false)
+	}
+	w.settle()
+	busy := 0
+	for _, ticket := range w.served[before : before+40] {
+		if w.arrived[ticket] == key("busy") {
+			busy++
+		}
+	}
+	if busy < 15 || busy > 25 {
+		t.Errorf("%d of 40 went to the function that had been at work, want half", busy)
+	}
+}
+
+// TestMinimumYieldsToNobody: what is kept makes no room for another function.
+func TestMinimumYieldsToNobody(t *testing.T) {
+	w := newWorld(t, Limits{Instances: 1, Memory: 60 * mib, Waiting: 1})
+	s := settings(1)
+	s.Min = 1
+	w.know(s, key("kept"))
+	w.know(settings(1), key("other"))
+	w.Serve(w.now, key("kept"))
+	w.after()
+	w.settle()
+	ticket := w.arrive(key("other"), false)
+	if w.versions[key("kept")].kept() != 1 || !w.waiting[ticket] {
+		t.Errorf("%d are kept", w.versions[key("kept")].kept())
+	}
+	w.arrive(key("kept"), true) // its own function replaces it
+	w.settle()
+	if w.versions[key("kept")].kept() != 1 || w.begun[key("kept")] != 1 {
+		t.Errorf("%d are kept, %d were begun for requests", w.versions[key("kept")].kept(), w.begun[key("kept")])
 	}
 }
 
@@ -420,6 +514,63 @@ func TestPrewarm(t *testing.T) {
 		if w.instances != c.want {
 			t.Errorf("%d instances after %s, want %d", w.instances, c.after, c.want)
 		}
+	}
+}
+
+// TestPrewarmWaitsForTheLast: while another instance of the function is at work, its
+// idle time has not begun, and an idle instance is kept.
+func TestPrewarmWaitsForTheLast(t *testing.T) {
+	w := newWorld(t, Limits{Instances: 9, Waiting: 9})
+	s := settings(3)
+	s.KeepAlive.Policy = thaw.KeepAliveHistogram
+	w.know(s, key("f"))
+	for range 12 {
+		w.arrive(key("f"), false)
+		w.settle()
+		w.now = w.now.Add(30 * time.Minute)
+	}
+	w.arrive(key("f"), false)
+	w.arrive(key("f"), false)
+	for len(w.starting) > 0 {
+		w.turn()
+	}
+	w.release(w.held[0], true)
+	if w.instances != 2 {
+		t.Errorf("%d instances while one is at work, want it and an idle one", w.instances)
+	}
+	w.release(w.held[0], true)
+	if w.instances != 0 {
+		t.Errorf("%d instances when none is at work", w.instances)
+	}
+}
+
+// TestVersionsOfOneFunction: what one version's requests keep busy is given to
+// another one's, in its turn.
+func TestVersionsOfOneFunction(t *testing.T) {
+	w := newWorld(t, Limits{Instances: 9, Waiting: 100})
+	other := Key{"f", 2}
+	w.know(settings(1), key("f"), other)
+	for range 20 {
+		w.arrive(key("f"), false)
+	}
+	ticket := w.arrive(other, false)
+	w.settle()
+	if err, ok := w.results[ticket]; !ok || err != nil {
+		t.Errorf("%v, %v", ok, err)
+	}
+	for i, o := range w.served {
+		if o == ticket && i != 20 {
+			t.Errorf("it was number %d of its function to be served, and came as the last", i)
+		}
+	}
+	for range 20 {
+		w.arrive(key("f"), false)
+	}
+	ticket = w.arrive(other, false)
+	w.arrive(key("f"), false)
+	w.settle()
+	if at := slices.Index(w.served, ticket); at != len(w.served)-2 {
+		t.Errorf("it was served as number %d of %d, want the one before the last", at, len(w.served))
 	}
 }
 

@@ -191,15 +191,7 @@ func (w *world) settle() {
 		if n > 100_000 {
 			w.t.Fatal("it does not come to rest")
 		}
-		w.now = w.now.Add(time.Millisecond)
-		switch {
-		case len(w.ending) > 0:
-			w.gone(w.ending[0])
-		case len(w.starting) > 0:
-			w.finish(w.starting[0], nil)
-		default:
-			w.release(w.held[0], true)
-		}
+		w.turn()
 	}
 }
 

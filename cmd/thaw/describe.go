@@ -57,7 +57,7 @@ func writeDescription(w io.Writer, d thaw.Description) error {
 	}
 	if len(d.Instances) > 0 {
 		fmt.Fprintln(w)
-		head, rows := fit(terminalWidth(w), instanceHead(), instanceRows(d.Instances), "FUNCTION", "PID", "CREATED", "SERVED")
+		head, rows := fit(terminalWidth(w), instanceHead(), instanceRows(d.Instances), "FUNCTION", "PID", "OWN", "CREATED", "SERVED")
 		if err := writeTable(w, head, rows); err != nil {
 			return err
 		}
@@ -98,6 +98,7 @@ func settingFields(v thaw.Version) [][2]string {
 		[2]string{"memory", size(v.MemoryBytes)},
 		[2]string{"timeout", v.Timeout.String()},
 		[2]string{"policy", string(cmp.Or(v.Policy, thaw.DefaultPolicy))},
+		[2]string{"scale", scaleField(v.Settings)},
 		[2]string{"code", size(v.CodeBytes) + ", " + orDash(v.Images.Code)})
 	rows = append(rows, containerFields(v)...)
 	if len(v.Secrets) > 0 {

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"cmp"
+	"fmt"
 	"os"
 	"time"
 
@@ -51,6 +53,19 @@ func (f scaleFlags) override(cmd *cobra.Command, s *thaw.Settings) error {
 	overrideIf(given("idle-timeout"), &s.IdleTimeout, f.idle)
 	overrideIf(given("keep-alive"), &s.KeepAlive, thaw.KeepAlive(f.keepAlive))
 	return nil
+}
+
+// scaleField says in a line how a function scales.
+func scaleField(s thaw.Settings) string {
+	limit, idle := "the daemon's", "the daemon's timeout"
+	if s.MaxScale > 0 {
+		limit = fmt.Sprint(s.MaxScale)
+	}
+	if s.IdleTimeout > 0 {
+		idle = s.IdleTimeout.String()
+	}
+	return fmt.Sprintf("%d VMs at least, at most %s, %d at once in each; idle for %s (%s)",
+		s.MinScale, limit, max(s.Concurrency, 1), idle, cmp.Or(s.KeepAlive, thaw.KeepAliveFixed))
 }
 
 // memoryShare is the part of the machine's memory that VMs may have unless said
