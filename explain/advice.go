@@ -15,6 +15,8 @@ const (
 	manyMajor = 50
 	// slowVMM is a start of a VMM, in milliseconds.
 	slowVMM = 15
+	// longQueue is a wait in the queue, in milliseconds.
+	longQueue = 5
 	// mostly is a share of the whole time.
 	mostly = 0.5
 )
@@ -22,7 +24,7 @@ const (
 // Advice says what would make such an invocation faster, the most important
 // first; it is never empty.
 func (s Subject) Advice() (lines []string) {
-	for _, advice := range []func() string{s.booted, s.onDemand, s.unplanned, s.missed, s.wasted, s.emulated, s.itself} {
+	for _, advice := range []func() string{s.queued, s.booted, s.onDemand, s.unplanned, s.missed, s.wasted, s.emulated, s.itself} {
 		if line := advice(); line != "" {
 			lines = append(lines, line)
 		}
@@ -31,6 +33,14 @@ func (s Subject) Advice() (lines []string) {
 		lines = []string{"Nothing stands out."}
 	}
 	return lines
+}
+
+func (s Subject) queued() string {
+	wait := s.Invocation.PhasesMS[thaw.PhaseQueue]
+	if wait < longQueue {
+		return ""
+	}
+	return fmt.Sprintf("It waited %.0f ms in line, for room or for a VM to be free: raise what is reached, the function's max scale, --max-instances or --memory-budget of `thaw serve`.", wait)
 }
 
 func (s Subject) booted() string {

@@ -134,6 +134,7 @@ func TestAdvice(t *testing.T) {
 		want   string
 	}{
 		"Good":       {func(s *explain.Subject) { s.Invocation.PhasesMS[thaw.PhaseInvoke] = 10 }, "Nothing stands out"},
+		"Queued":     {func(s *explain.Subject) { s.Invocation.PhasesMS[thaw.PhaseQueue] = 12 }, "waited 12 ms in line"},
 		"Itself":     {func(*explain.Subject) {}, "55 % of the time is the invocation itself; warm it takes 9.0 ms"},
 		"Boot":       {func(s *explain.Subject) { s.Invocation.Start, s.Invocation.Reason = thaw.StartBoot, "restore failed" }, "thaw describe hello"},
 		"AskedBoot":  {func(s *explain.Subject) { s.Invocation.Start, s.Invocation.Reason = thaw.StartBoot, "" }, "as was asked for"},

@@ -72,6 +72,16 @@ func (p *Pool) leave(ctx context.Context, t *scale.Ticket, w *waiter) {
 		delete(p.waiters, t)
 		p.plan.GiveUp(time.Now(), t)
 	}
-	w.lease, w.err = nil, context.Cause(ctx)
+	w.lease, w.err = nil, gone(ctx)
 	p.apply()
+}
+
+// gone is why a request's context has ended: that its client went away is nobody's
+// failure.
+func gone(ctx context.Context) error {
+	err := context.Cause(ctx)
+	if thaw.CodeOf(err) == thaw.CodeInternal {
+		return thaw.Errorf(thaw.CodeUnavailable, "the client went away before there was an instance: %w", err)
+	}
+	return err
 }
