@@ -6,6 +6,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"thaw"
 )
 
 // TestTemplates has every function that `thaw new` writes deployed as it is, by
@@ -36,10 +38,19 @@ func TestTemplates(t *testing.T) {
 			name := "new-" + runtime
 			cli(t, folder, "new", name, "--runtime", runtime)
 			dir := filepath.Join(folder, name)
-			cli(t, dir, "deploy")
-			reply := cli(t, dir, "invoke", name, "--cold", "-d", `{"name": "Ada"}`)
-			if got := decode[map[string]string](t, []byte(reply)); len(got) != 1 || got["message"] != "Hello, Ada!" {
-				t.Errorf("reply %s", reply)
+			if got, want := cli(t, dir, "deploy", "-q", "--policy", "vanilla"), name+":1\n"; got != want {
+				t.Errorf("deployed %q, want %q", got, want)
+			}
+			reply := decode[struct {
+				Response map[string]string
+				Policy   thaw.Policy
+				Start    thaw.Start
+			}](t, []byte(cli(t, dir, "invoke", name, "--cold", "-d", `{"name": "Ada"}`, "-o", "json")))
+			if len(reply.Response) != 1 || reply.Response["message"] != "Hello, Ada!" {
+				t.Errorf("reply %v", reply.Response)
+			}
+			if reply.Start != thaw.StartCold || reply.Policy != thaw.PolicyVanilla {
+				t.Errorf("%s start by %s, want a cold one by the version's policy, vanilla", reply.Start, reply.Policy)
 			}
 		})
 	}

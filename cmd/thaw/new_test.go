@@ -3,16 +3,42 @@ package main
 import (
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
 	"thaw"
+	"thaw/project"
 )
+
+// TestTemplatesSayNothingWrong takes the examples in each thaw.yaml at their word.
+func TestTemplatesSayNothingWrong(t *testing.T) {
+	commented := regexp.MustCompile(`(?m)^# ( *- |  +[a-z_]+:|[a-z_]+: )`)
+	all, err := fs.Glob(templates, "template/*/thaw.yaml.tmpl")
+	if err != nil || len(all) != len(thaw.Runtimes()) {
+		t.Fatalf("%d templates for %d runtimes: %v", len(all), len(thaw.Runtimes()), err)
+	}
+	for _, name := range all {
+		text, err := fs.ReadFile(templates, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		whole := strings.ReplaceAll(commented.ReplaceAllString(string(text), "$1"), "{{name}}", "hello")
+		p, err := project.Parse(name, []byte(whole))
+		if err != nil {
+			t.Errorf("%v in\n%s", err, whole)
+		}
+		if p.Settings.Policy != thaw.PolicyThaw || len(p.Schedules) != 1 || len(p.Settings.Secrets) != 1 {
+			t.Errorf("%s: %+v", name, p)
+		}
+	}
+}
 
 // TestPythonTemplate calls the handler of the function that `thaw new` writes.
 func TestPythonTemplate(t *testing.T) {
