@@ -286,6 +286,7 @@ func TestProgramRefuses(t *testing.T) {
 			t.Fatal(err)
 		}
 		cmd := exec.Command(public, "serve", "--state", filepath.Join(dir, "state"))
+		cmd.Env = append(cmd.Environ(), "HOME="+dir) // with settings that it may read
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 		out, err := cmd.CombinedOutput()
 		if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.ExitCode() != 4 || !strings.Contains(string(out), "root") {
