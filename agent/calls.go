@@ -27,15 +27,20 @@ const clockTries = 10
 const maxErrorType = 256
 
 // InitError is a function that cannot start by its own fault: a missing
-// module, an exception at import, an exit. Its code is [thaw.CodeFunction].
+// module, an exception at import or in a hook before the snapshot, an exit. Its code
+// is [thaw.CodeFunction].
 type InitError struct{ thaw.FunctionError }
 
 // maxTrace bounds the lines of a trace in an error's text.
 const maxTrace = 40
 
 // Error returns the error's type and message, and the trace on lines of its own.
-func (e *InitError) Error() string {
-	text := fmt.Sprintf("function failed to start: %s: %s", e.Type, e.Message)
+func (e *InitError) Error() string { return "function failed to start: " + Describe(e.FunctionError) }
+
+// Describe returns the type and the message of a function's error, and the trace on
+// lines of its own.
+func Describe(e thaw.FunctionError) string {
+	text := e.Type + ": " + e.Message
 	for _, part := range e.Trace[max(0, len(e.Trace)-maxTrace):] {
 		text += "\n" + strings.TrimRight(part, "\n")
 	}
@@ -50,8 +55,9 @@ type Function struct {
 	thaw.Settings
 	// Container is what there is of an OCI image, nil for other functions.
 	Container *thaw.Container
-	// SnapStart announces a snapshot after Init.
-	SnapStart bool
+	// SnapStart announces a snapshot after Init, Prime that invocations come before
+	// it, which end with [Conn.Primed].
+	SnapStart, Prime bool
 }
 
 // Resumed is what Resume found.
@@ -183,7 +189,7 @@ func (c *Conn) Init(ctx context.Context, fn Function) error {
 	s := fn.Settings.WithDefaults()
 	init := &wire.Init{
 		Function: fn.Name, Version: fn.Version, Runtime: s.Runtime, Handler: s.Handler, Command: s.Command(), Protocol: s.Protocol(), Env: s.Env,
-		MemoryMiB: int(s.MemoryBytes >> 20), TimeoutMS: s.Timeout.Milliseconds(), SnapStart: fn.SnapStart,
+		MemoryMiB: int(s.MemoryBytes >> 20), TimeoutMS: s.Timeout.Milliseconds(), SnapStart: fn.SnapStart, Prime: fn.Prime,
 		Concurrency: s.Concurrency,
 	}
 	if k := fn.Container; k != nil && s.Image != nil {
@@ -202,6 +208,24 @@ func (c *Conn) Init(ctx context.Context, fn Function) error {
 		return err
 	}
 	return thaw.Errorf(thaw.CodeFunction, "%w", &InitError{m.FunctionError})
+}
+
+// Primed ends the invocations that come before a snapshot, and returns when the
+// function has run its hooks and waits where the snapshot can be taken. Errors are
+// those of Init.
+func (c *Conn) Primed(ctx context.Context) error {
+	f, err := c.call(ctx, "", &wire.Primed{}, nil)
+	if err != nil {
+		return err
+	}
+	var m wire.Settled
+	if err := f.Decode(&m); err != nil {
+		return err
+	}
+	if m.FunctionError.Type != "" {
+		return thaw.Errorf(thaw.CodeFunction, "%w", &InitError{m.FunctionError})
+	}
+	return nil
 }
 
 // Quiesce makes the guest settle for a snapshot. When it returns nil the guest

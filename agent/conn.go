@@ -167,6 +167,8 @@ func answers(t wire.Type) wire.Type {
 		return wire.TypeResume
 	case wire.TypeInitDone, wire.TypeInitFailed:
 		return wire.TypeInit
+	case wire.TypeSettled:
+		return wire.TypePrimed
 	case wire.TypeQuiesced:
 		return wire.TypeQuiesce
 	case wire.TypeResult:

@@ -152,6 +152,8 @@ func (a *Agent) handle(f wire.Frame, received time.Time) {
 		err = a.secrets(f)
 	case wire.TypeInit:
 		err = a.init(f)
+	case wire.TypePrimed:
+		err = a.primed(f.Session)
 	case wire.TypeQuiesce:
 		a.quiesce(f.Session)
 	case wire.TypeInvoke:
@@ -214,6 +216,14 @@ func (a *Agent) init(f wire.Frame) error {
 		return nil //nolint:nilerr // the host has been told
 	}
 	a.fn = fn
+	return nil
+}
+
+func (a *Agent) primed(session uint64) error {
+	if a.fn == nil || !a.fn.init.Prime {
+		return errors.New("primed: no function waits for that")
+	}
+	a.fn.primed(session)
 	return nil
 }
 

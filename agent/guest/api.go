@@ -163,6 +163,8 @@ func (a *api) answer(c *http1.Conn, r *http1.Request) error {
 	switch r.Method + " " + path {
 	case "GET invocation/next":
 		return a.next(c)
+	case "GET prime/next":
+		return a.primeNext(c)
 	case "GET restore/next":
 		return a.restoreNext(c)
 	case "POST init/error", "POST restore/error":
@@ -266,8 +268,12 @@ func (a *api) runtimeError(c *http1.Conn, r *http1.Request) error {
 	return accept(c)
 }
 
+// restoreNext blocks until the snapshot has been taken and restored.
 func (a *api) restoreNext(c *http1.Conn) error {
-	a.fn.isReady()
+	if a.fn.priming() {
+		return a.refuseRestore(c)
+	}
+	a.fn.rest()
 	select {
 	case <-a.fn.restored:
 		return c.Answer(200, "", nil)

@@ -79,6 +79,9 @@ func lambdaEnv(cfg Config, m wire.Init, apiAddr string) map[string]string {
 		"AWS_LAMBDA_LOG_GROUP_NAME":       "/aws/lambda/" + m.Function,
 		"AWS_LAMBDA_LOG_STREAM_NAME":      fmt.Sprintf("%s/[%d]", m.Function, m.Version),
 	}
+	if m.Prime {
+		env["THAW_PRIME"] = "1"
+	}
 	if m.Concurrency > 1 { // as where several requests are sent to one environment
 		env["AWS_LAMBDA_MAX_CONCURRENCY"] = strconv.Itoa(m.Concurrency)
 	}

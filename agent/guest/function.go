@@ -27,14 +27,17 @@ type function struct {
 	speaker  speaker
 	done     sync.WaitGroup
 
+	prepare  chan struct{} // closed by primed
 	restored chan struct{} // closed by release
 	once     sync.Once     // guards restored
 
-	mu    sync.Mutex
-	ready bool                // Init has been answered with InitDone
-	calls map[*call]struct{}  // under way
-	over  *thaw.FunctionError // why the runtime serves no more
-	lines []string            // the last ones before it was ready
+	mu      sync.Mutex
+	ready   bool                // Init has been answered with InitDone
+	resting bool                // the runtime waits where a snapshot can be taken
+	settle  uint64              // session of the Primed to be answered, 0 for none
+	calls   map[*call]struct{}  // under way
+	over    *thaw.FunctionError // why the runtime serves no more
+	lines   []string            // the last ones before it was ready
 }
 
 // speaker gives the runtime its work by one protocol.
@@ -62,7 +65,7 @@ type call struct {
 func start(cfg Config, l *link, session uint64, m wire.Init) (*function, error) {
 	f := &function{
 		init: m, session: session, link: l, oomKills: oomKills(),
-		restored: make(chan struct{}), calls: make(map[*call]struct{}),
+		prepare: make(chan struct{}), restored: make(chan struct{}), calls: make(map[*call]struct{}),
 	}
 	logs, output, err := newLogs(f.logLine)
 	if err != nil {
@@ -253,10 +256,14 @@ func (f *function) end(why func(*call) thaw.FunctionError) {
 	calls := f.calls
 	over := why(f.only())
 	f.over, f.calls = &over, map[*call]struct{}{}
-	ready := f.ready
+	ready, settle := f.ready, f.settle
+	f.settle = 0
 	f.mu.Unlock()
 	if !ready {
 		f.link.send(f.session, &wire.InitFailed{FunctionError: f.withLines(over)}, nil)
+	}
+	if settle != 0 {
+		f.link.send(settle, &wire.Settled{FunctionError: over}, nil)
 	}
 	for c := range calls {
 		c.timer.Stop()

@@ -134,18 +134,19 @@ func (a *api) next(c *http1.Conn) error {
 	if a.working() {
 		return refuse(c, 403, "InvalidStateTransition", "The invocation before has not been answered")
 	}
-	a.fn.isReady()
-	inv, err := a.await(c)
+	a.fn.rest()
+	inv, err := a.await(c, nil)
 	if err != nil {
 		return err
 	}
 	return c.Answer(200, a.eventHeaders(inv), inv.payload)
 }
 
-// await returns the next invocation for c. Only the latest callers get one, as many
-// as may be under way, and only if they are still there: nobody reads from a
-// connection that a client has given up, whether it has asked again already or will.
-func (a *api) await(c *http1.Conn) (*invocation, error) {
+// await returns the next invocation for c, nil when over is closed. Only the latest
+// callers get one, as many as may be under way, and only if they are still there:
+// nobody reads from a connection that a client has given up, whether it has asked
+// again already or will.
+func (a *api) await(c *http1.Conn, over <-chan struct{}) (*invocation, error) {
 	superseded := a.wait()
 	defer a.leave(superseded)
 	for {
@@ -157,8 +158,11 @@ func (a *api) await(c *http1.Conn) (*invocation, error) {
 			}
 			a.fn.logs.drain()
 			if inv := a.take(); inv != nil {
+				a.fn.wake()
 				return inv, nil
 			}
+		case <-over:
+			return nil, nil
 		case <-superseded:
 			return nil, errGivenUp
 		case <-a.closed:

@@ -42,12 +42,17 @@ func providedFunction(env map[string]string, snapStart bool) agent.Function {
 // startProvided starts the test bootstrap as a function.
 func startProvided(t *testing.T, binary string, env map[string]string, snapStart bool) (*testGuest, *agent.Conn, error) {
 	t.Helper()
+	return startProvidedAs(t, binary, providedFunction(env, snapStart))
+}
+
+func startProvidedAs(t *testing.T, binary string, fn agent.Function) (*testGuest, *agent.Conn, error) {
+	t.Helper()
 	g := startGuest(t, nil)
 	if err := os.Symlink(binary, filepath.Join(g.dir, "task", "bootstrap")); err != nil {
 		t.Fatal(err)
 	}
 	c := g.connect()
-	return g, c, c.Init(g.ctx(), providedFunction(env, snapStart))
+	return g, c, c.Init(g.ctx(), fn)
 }
 
 func TestProvided(t *testing.T) {

@@ -34,13 +34,15 @@ const (
 	TypeReset      Type = 21
 	TypeSecrets    Type = 22
 	TypeGiven      Type = 23
+	TypePrimed     Type = 24
+	TypeSettled    Type = 25
 )
 
 // String returns the name of t in lower case.
 func (t Type) String() string {
 	names := [...]string{"", "sync", "syncack", "resume", "resumed", "init", "initdone", "initfailed",
 		"quiesce", "quiesced", "invoke", "result", "log", "ping", "pong", "fatal",
-		"open", "head", "data", "trailer", "window", "reset", "secrets", "given"}
+		"open", "head", "data", "trailer", "window", "reset", "secrets", "given", "primed", "settled"}
 	if t == 0 || int(t) >= len(names) {
 		return fmt.Sprintf("type %d", uint8(t))
 	}
@@ -113,6 +115,8 @@ type Init struct {
 	TimeoutMS int64 `json:"timeout_ms"`
 	// SnapStart says that a snapshot will be taken when Init is done.
 	SnapStart bool `json:"snap_start"`
+	// Prime says that invocations come before that, until Primed.
+	Prime bool `json:"prime,omitempty"`
 	// Concurrency is how many requests the host may have under way; 0 is one.
 	Concurrency int `json:"concurrency,omitempty"`
 	// Container is set where the root disk is an OCI image and has the function,
@@ -133,6 +137,15 @@ type InitDone struct{}
 // InitFailed answers Init: the function cannot start. The guest is of no
 // further use.
 type InitFailed struct{ thaw.FunctionError }
+
+// Primed says that the invocations before the snapshot are over; host to guest. It
+// follows an Init that has announced them.
+type Primed struct{}
+
+// Settled answers Primed: the runtime waits where the snapshot can be taken. A
+// Type that is not empty says that it has failed on the way there; the guest is of
+// no further use then.
+type Settled struct{ thaw.FunctionError }
 
 // Quiesce asks the guest to settle for a snapshot; host to guest.
 type Quiesce struct{}
@@ -218,6 +231,8 @@ func (*Pong) Type() Type       { return TypePong }
 func (*Fatal) Type() Type      { return TypeFatal }
 func (*Secrets) Type() Type    { return TypeSecrets }
 func (*Given) Type() Type      { return TypeGiven }
+func (*Primed) Type() Type     { return TypePrimed }
+func (*Settled) Type() Type    { return TypeSettled }
 
 func (*Sync) fields() []field { return nil }
 func (m *SyncAck) fields() []field {
@@ -233,6 +248,7 @@ func (m *Resumed) fields() []field {
 	}
 }
 func (*InitDone) fields() []field   { return nil }
+func (*Primed) fields() []field     { return nil }
 func (*Quiesce) fields() []field    { return nil }
 func (m *Quiesced) fields() []field { return []field{{"error", &m.Error}} }
 func (m *Invoke) fields() []field {

@@ -182,12 +182,14 @@ func (c *Conn) Answer(status int, headers string, content []byte) error {
 	b = strconv.AppendInt(b, int64(status), 10)
 	b = append(append(b, ' '), reason(status)...)
 	b = append(append(b, "\r\n"...), headers...)
-	b = append(b, "Content-Length: "...)
-	b = strconv.AppendInt(b, int64(len(content)), 10)
-	if c.req.close {
-		b = append(b, "\r\nConnection: close"...)
+	if status != 204 { // which has no content, nor the length of one (RFC 9110, section 8.6)
+		b = append(b, "Content-Length: "...)
+		b = append(strconv.AppendInt(b, int64(len(content)), 10), "\r\n"...)
 	}
-	b = append(b, "\r\n\r\n"...)
+	if c.req.close {
+		b = append(b, "Connection: close\r\n"...)
+	}
+	b = append(b, "\r\n"...)
 	if len(content) <= growLen {
 		b, content = append(b, content...), nil
 	}
@@ -210,6 +212,8 @@ func reason(status int) string {
 		return "OK"
 	case 202:
 		return "Accepted"
+	case 204:
+		return "No Content"
 	case 400:
 		return "Bad Request"
 	case 403:

@@ -341,12 +341,12 @@ async function serveOne(client, handler, { headers, body }, loop) {
   if (status === 413) fs.writeSync(2, `[ERROR] the reply is too large: ${answer}\n`);
 }
 
-async function serve(client, handler) {
-  const loop = { idle: () => {} }; // what to do when the function has nothing left to do
-  process.on('beforeExit', () => loop.idle());
+/** Serves the events that source has, until that says that there are no more. */
+async function serve(client, source, handler, loop) {
   for (;;) {
-    const request = await client.get('invocation/next');
-    if (request.status !== 200) throw new Error(`invocation/next answered with status ${request.status}`);
+    const request = await client.get(source);
+    if (request.status === 204) return;
+    if (request.status !== 200) throw new Error(`${source} answered with status ${request.status}`);
     const trace = request.headers['lambda-runtime-trace-id'];
     if (trace) process.env._X_AMZN_TRACE_ID = trace;
     else delete process.env._X_AMZN_TRACE_ID;
@@ -395,6 +395,8 @@ function failUncaught(client) {
 async function main() {
   const client = new Client(process.env.THAW_RUNTIME_SOCKET);
   delete process.env.THAW_RUNTIME_SOCKET;
+  const primed = process.env.THAW_PRIME;
+  delete process.env.THAW_PRIME;
   failUncaught(client);
   const generator = replaceRandom();
   const hooks = new Hooks();
@@ -405,8 +407,15 @@ async function main() {
   } catch (error) {
     await fail(client, 'init/error', describe(error));
   }
+  const loop = { idle: () => {} }; // what to do when the function has nothing left to do
+  process.on('beforeExit', () => loop.idle());
+  if (primed) {
+    await serve(client, 'prime/next', handler, loop);
+    loop.idle = () => {};
+    delete process.env._X_AMZN_TRACE_ID;
+  }
   if (process.env.AWS_LAMBDA_INITIALIZATION_TYPE === 'snap-start') await snapshotPoint(client, hooks, generator);
-  await serve(client, handler);
+  await serve(client, 'invocation/next', handler, loop);
 }
 
 main();

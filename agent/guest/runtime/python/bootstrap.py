@@ -1,8 +1,9 @@
 """Runs a Python function under the AWS Lambda Runtime API, 2018-06-01.
 
-The module named by _HANDLER is imported once. With snap-start, hooks run and
-restore/next marks where the snapshot is taken; after it every clone reseeds its
-random numbers. Then events are served one at a time.
+The module named by _HANDLER is imported once. With snap-start, sample events are
+served if there are any, hooks run and restore/next marks where the snapshot is
+taken; after it every clone reseeds its random numbers. Then events are served one
+at a time.
 
 Only what every function needs is imported here: each page this script touches
 is part of every function's working set, and what can be prepared for the first
@@ -372,12 +373,15 @@ def trace(trace_id, current):
         os.environ.pop("_X_AMZN_TRACE_ID", None)
 
 
-def serve(client, handler, current):
+def serve(client, source, handler, current):
+    """Serves the events that source has, until that says that there are no more."""
     logging_ready = set_up_logging(current)
     while True:
-        status, headers, body = client.get("invocation/next")
+        status, headers, body = client.get(source)
+        if status == 204:
+            return
         if status != 200:
-            raise ConnectionError(f"invocation/next answered with status {status}")
+            raise ConnectionError(f"{source} answered with status {status}")
         current["id"] = headers["lambda-runtime-aws-request-id"]
         trace(headers.get("lambda-runtime-trace-id"), current)
         logging_ready = logging_ready or set_up_logging(current)
@@ -388,6 +392,7 @@ def main():
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
     client = Client(os.environ.pop("THAW_RUNTIME_SOCKET"))
+    primed = os.environ.pop("THAW_PRIME", None)
     hooks = Hooks()
     sys.modules["snapshot_restore_py"] = hooks.module()
     sys.path[0] = os.environ["LAMBDA_TASK_ROOT"]
@@ -397,9 +402,13 @@ def main():
         fail(client, "init/error", e, describe(e)[0])
     current = {}  # the invocation being served, for log lines
     set_up_logging(current)
+    if primed:
+        serve(client, "prime/next", handler, current)
+        trace(None, current)
+        current.clear()
     if os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start":
         snapshot_point(client, hooks)
-    serve(client, handler, current)
+    serve(client, "invocation/next", handler, current)
 
 
 if __name__ == "__main__":
