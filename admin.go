@@ -103,12 +103,14 @@ type Description struct {
 	Disks       []string     `json:"disks,omitempty"`
 	Instances   []Instance   `json:"instances"`
 	Invocations []Invocation `json:"invocations"`
+	// Deploy is the function's latest deploy, also one that is under way or has failed.
+	Deploy *Publish `json:"deploy,omitempty"`
 }
 
 // DeployEvent is one line of progress of a deploy. The last one of a deploy
 // that worked carries the version.
 type DeployEvent struct {
-	// Step is image, boot, init, snapshot, verify or activate.
+	// Step is one of [PublishSteps].
 	Step    string `json:"step"`
 	Message string `json:"message"`
 	// DurationMS is set when the step has ended.

@@ -1,6 +1,7 @@
 package thaw
 
 import (
+	"encoding/json"
 	"errors"
 	"maps"
 	"regexp"
@@ -99,6 +100,11 @@ type Settings struct {
 	// Secrets are the names of those that its instances are given as files, sorted
 	// and each once.
 	Secrets []string `json:"secrets,omitempty"`
+	// Prime are sample events that the function serves before its snapshot is taken,
+	// so that clones find done what the first event of a process has to do.
+	Prime []json.RawMessage `json:"prime,omitempty"`
+	// SkipRecord leaves the first working set to the first cold start.
+	SkipRecord bool `json:"skip_record,omitempty"`
 }
 
 // WithDefaults returns s with every unset field set, and its lists in order.
@@ -164,6 +170,9 @@ func (s Settings) Validate() error {
 		return err
 	}
 	if err := errors.Join(s.validateScaling(), s.validateSecrets()); err != nil {
+		return err
+	}
+	if err := s.validatePrime(); err != nil {
 		return err
 	}
 	return s.validateEnv()

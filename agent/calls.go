@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	mathrand "math/rand/v2"
@@ -92,6 +93,16 @@ type Result struct {
 	// Finished says that the function's runtime is to be given no more (timeout,
 	// exit) and that the guest must be thrown away when nothing is under way.
 	Finished bool
+}
+
+// Failure returns the failure of the function that r tells of.
+func (r Result) Failure() thaw.FunctionError {
+	var e thaw.FunctionError
+	if json.Unmarshal(r.Payload, &e) != nil || e.Type == "" {
+		const most = 1 << 10
+		e = thaw.FunctionError{Type: r.FunctionError, Message: string(r.Payload[:min(most, len(r.Payload))])}
+	}
+	return e
 }
 
 // Sync opens the session. It is the first call on every Conn and returns once

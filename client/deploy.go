@@ -25,6 +25,42 @@ const maxLine = 1 << 20
 // nil, is called for each step as it is reported, from the calling goroutine.
 // Cancelling ctx abandons the deploy; the version before it goes on serving.
 func (c *Client) Deploy(ctx context.Context, name string, s thaw.Settings, code io.Reader, events func(thaw.DeployEvent)) (thaw.Version, error) {
+	last, err := c.upload(ctx, functionPath(name), s, code, events)
+	if err != nil {
+		return thaw.Version{}, err
+	}
+	if last.Version == nil {
+		return thaw.Version{}, errEnded()
+	}
+	return *last.Version, nil
+}
+
+// DeployDetached does the same, but returns when the daemon has the code, and how the
+// deploy stands then.
+func (c *Client) DeployDetached(ctx context.Context, name string, s thaw.Settings, code io.Reader) (thaw.Publish, error) {
+	last, err := c.upload(ctx, functionPath(name)+"?detach=true", s, code, nil)
+	if err != nil {
+		return thaw.Publish{}, err
+	}
+	if last.Detached == nil {
+		return thaw.Publish{}, errEnded()
+	}
+	return *last.Detached, nil
+}
+
+// Publishes returns the latest deploy of each function, by name.
+func (c *Client) Publishes(ctx context.Context) ([]thaw.Publish, error) {
+	var list api.Deploys
+	err := c.get(ctx, api.PathDeploys, &list)
+	return list.Deploys, err
+}
+
+func errEnded() error {
+	return thaw.Errorf(thaw.CodeUnavailable, "the daemon ended the deploy of its own accord: is it stopping? see its log")
+}
+
+// upload sends a deploy and returns the line that carries its result.
+func (c *Client) upload(ctx context.Context, path string, s thaw.Settings, code io.Reader, events func(thaw.DeployEvent)) (api.DeployLine, error) {
 	r, w := io.Pipe()
 	form := multipart.NewWriter(w)
 	sent := make(chan error, 1)
@@ -33,19 +69,19 @@ func (c *Client) Deploy(ctx context.Context, name string, s thaw.Settings, code 
 		w.CloseWithError(err) // always returns nil
 		sent <- err
 	}()
-	version, err := c.deploy(ctx, name, form.FormDataContentType(), r, events)
+	last, err := c.deploy(ctx, path, form.FormDataContentType(), r, events)
 	r.Close() // ends the writer, whatever the transport has read
 	cause, ok := errors.AsType[*thaw.Error](<-sent)
 	if err != nil && ok {
-		return thaw.Version{}, cause // such as a file that cannot be packed
+		return api.DeployLine{}, cause // such as a file that cannot be packed
 	}
-	return version, err
+	return last, err
 }
 
-func (c *Client) deploy(ctx context.Context, name, kind string, body io.Reader, events func(thaw.DeployEvent)) (thaw.Version, error) {
-	reply, err := c.send(ctx, http.MethodPut, functionPath(name), http.Header{"Content-Type": {kind}}, body)
+func (c *Client) deploy(ctx context.Context, path, kind string, body io.Reader, events func(thaw.DeployEvent)) (api.DeployLine, error) {
+	reply, err := c.send(ctx, http.MethodPut, path, http.Header{"Content-Type": {kind}}, body)
 	if err != nil {
-		return thaw.Version{}, err
+		return api.DeployLine{}, err
 	}
 	defer reply.Body.Close()
 	return c.follow(ctx, reply.Body, events)
@@ -57,7 +93,9 @@ func writeDeploy(form *multipart.Writer, s thaw.Settings, code io.Reader) error 
 	if err != nil {
 		return err
 	}
-	if err := json.NewEncoder(part).Encode(s); err != nil {
+	settings := json.NewEncoder(part)
+	settings.SetEscapeHTML(false) // a sample event must not grow
+	if err := settings.Encode(s); err != nil {
 		return err
 	}
 	part, err = form.CreatePart(textproto.MIMEHeader{
@@ -73,33 +111,29 @@ func writeDeploy(form *multipart.Writer, s thaw.Settings, code io.Reader) error 
 	return form.Close()
 }
 
-// follow reads events until the one that carries the version, or an error.
-func (c *Client) follow(ctx context.Context, body io.Reader, events func(thaw.DeployEvent)) (thaw.Version, error) {
-	var result *thaw.Version
-	err := c.eachLine(ctx, body, func(text []byte) error {
+// follow reads events until the line that carries the result, or an error.
+func (c *Client) follow(ctx context.Context, body io.Reader, events func(thaw.DeployEvent)) (last api.DeployLine, err error) {
+	err = c.eachLine(ctx, body, func(text []byte) error {
 		var line api.DeployLine
 		if err := json.Unmarshal(text, &line); err != nil {
 			return c.broken(err)
 		}
 		if line.Error != nil {
-			result = nil // whatever came before
+			last = api.DeployLine{} // whatever came before
 			return &thaw.Error{Code: line.Error.Code, Err: errors.New(line.Error.Message)}
 		}
-		if events != nil {
-			events(line.DeployEvent)
+		if line.Version != nil || line.Detached != nil {
+			last = line
 		}
-		if line.Version != nil {
-			result = line.Version
+		if events != nil && line.Detached == nil {
+			events(line.DeployEvent)
 		}
 		return nil
 	})
-	if result != nil {
-		return *result, nil
+	if last.Version != nil || last.Detached != nil {
+		return last, nil
 	}
-	if err != nil {
-		return thaw.Version{}, err
-	}
-	return thaw.Version{}, thaw.Errorf(thaw.CodeUnavailable, "the daemon ended the deploy of its own accord: is it stopping? see its log")
+	return last, err
 }
 
 // eachLine calls do with each line of a reply until one is an error.

@@ -50,6 +50,9 @@ func (d *Daemon) Describe(_ context.Context, name string) (thaw.Description, err
 	if files, err := d.images.Files(v.Images); err == nil {
 		desc.Disks = []string{files.Root, files.Code}
 	}
+	if r, ok, err := d.registry.Publish(function); err == nil && ok {
+		desc.Deploy = &r.Publish
+	}
 	if v.Snapshot == "" {
 		return desc, nil
 	}
@@ -77,8 +80,10 @@ func (d *Daemon) Remove(_ context.Context, name string) error {
 	}
 	defer d.deploys.unlock(name)
 	versions, err := d.registry.Versions(name)
-	if thaw.CodeOf(err) == thaw.CodeNotFound && d.underWay.forget(name) {
-		return nil // all there was is that it could not be made
+	if thaw.CodeOf(err) == thaw.CodeNotFound {
+		if ok, e := d.forgetPublish(name); ok || e != nil {
+			return e // all there was is that it could not be made
+		}
 	}
 	if err != nil {
 		return err
@@ -91,7 +96,6 @@ func (d *Daemon) Remove(_ context.Context, name string) error {
 		errs = append(errs, d.discard(v))
 	}
 	d.history.forget(name)
-	d.underWay.forget(name)
 	d.prune()
 	return errors.Join(append(errs, d.logs.remove(name))...)
 }
@@ -103,19 +107,35 @@ func (d *Daemon) prune() {
 		return
 	}
 	defer d.imageUse.Unlock()
+	used := map[string]bool{}
 	versions, err := d.registry.All()
 	if err == nil {
-		used := map[string]bool{}
 		for _, v := range versions {
 			for _, key := range image.Keys(v) {
 				used[key] = true
 			}
 		}
+		err = d.keepForPublishes(used)
+	}
+	if err == nil {
 		_, err = d.images.Prune(func(key string) bool { return used[key] })
 	}
 	if err != nil {
 		d.log.Error("unused images could not be removed", "error", err)
 	}
+}
+
+// keepForPublishes marks the images that a publish under way needs.
+func (d *Daemon) keepForPublishes(used map[string]bool) error {
+	records, _, err := d.registry.PublishRecords()
+	for _, r := range records {
+		if r.Publish.State == thaw.PublishRunning {
+			for _, key := range image.Keys(r.Version) {
+				used[key] = true
+			}
+		}
+	}
+	return err
 }
 
 // Instances returns every running VM.

@@ -9,33 +9,37 @@ import (
 	"thaw/image"
 )
 
-// buildContainer makes v of an OCI image. numbered is called when it is known which.
-func (d *Daemon) buildContainer(ctx context.Context, v *thaw.Version, r thaw.PublishRequest, p *progress, numbered func(*thaw.Version) error) (err error) {
+// buildContainer makes the images of a version that is made of an OCI image.
+func (p *publication) buildContainer(ctx context.Context) (err error) {
+	v := &p.record.Version
 	var base image.Base
-	if r.Code != nil {
-		base, err = d.newContainer(ctx, v, r, p, numbered)
+	if p.request.Code != nil {
+		base, err = p.newContainer(ctx)
 	} else {
-		base, err = d.sameContainer(ctx, v, r, p, numbered)
+		base, err = p.sameContainer(ctx)
 	}
 	if err != nil {
 		return err
 	}
 	// Its machine has an empty code disk: every machine has two, so that any of those
 	// that wait will do.
-	disk, err := d.images.Code(ctx, strings.NewReader(""), v.Settings, p.say)
+	disk, err := p.daemon.images.Code(ctx, strings.NewReader(""), v.Settings, p.say)
+	if err != nil {
+		return err
+	}
 	v.Images, v.CodeBytes = base.Images(disk.Key), base.Root.Bytes
-	return err
+	return nil
 }
 
-// newContainer gets the image that r names or brings.
-func (d *Daemon) newContainer(ctx context.Context, v *thaw.Version, r thaw.PublishRequest, p *progress, numbered func(*thaw.Version) error) (b image.Base, err error) {
-	im, err := d.images.OpenContainer(ctx, r.Code, *r.Settings.Image, p.say)
+// newContainer gets the image that the request names or brings.
+func (p *publication) newContainer(ctx context.Context) (b image.Base, err error) {
+	im, err := p.daemon.images.OpenContainer(ctx, p.request.Code, *p.request.Settings.Image, p.say)
 	if err != nil {
 		return b, err
 	}
 	defer func() { err = errors.Join(err, im.Close()) }()
-	v.Container = &im.Container
-	if err := numbered(v); err != nil {
+	p.record.Version.Container = &im.Container
+	if err := p.number(); err != nil {
 		return b, err
 	}
 	p.say("image: " + im.Digest)
@@ -43,7 +47,8 @@ func (d *Daemon) newContainer(ctx context.Context, v *thaw.Version, r thaw.Publi
 }
 
 // sameContainer uses the image of an earlier version again.
-func (d *Daemon) sameContainer(ctx context.Context, v *thaw.Version, r thaw.PublishRequest, p *progress, numbered func(*thaw.Version) error) (b image.Base, err error) {
+func (p *publication) sameContainer(ctx context.Context) (b image.Base, err error) {
+	d, v, r := p.daemon, &p.record.Version, p.request
 	from, err := d.find(r.From)
 	if err != nil {
 		return b, err
@@ -55,7 +60,7 @@ func (d *Daemon) sameContainer(ctx context.Context, v *thaw.Version, r thaw.Publ
 		return b, err
 	}
 	v.Container, v.CodeBytes = from.Container, from.CodeBytes
-	if err := numbered(v); err != nil {
+	if err := p.number(); err != nil {
 		return b, err
 	}
 	return d.images.SameRoot(ctx, from.Images.Root, p.say)

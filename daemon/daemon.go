@@ -96,6 +96,7 @@ const (
 // Daemon is the service. Its methods may be called concurrently. Close ends it
 // and every VM of it.
 type Daemon struct {
+	state     string // its folder
 	log       *slog.Logger
 	registry  *registry.DB
 	images    *image.Store
@@ -113,7 +114,6 @@ type Daemon struct {
 	observe   func(thaw.Invocation)
 
 	deploys  keyedMutex
-	underWay deployments
 	rebuilds keyedMutex // by version
 	learning keyedMutex // by snapshot
 	lessons  lessons
@@ -148,7 +148,7 @@ func New(ctx context.Context, cfg Config) (_ *Daemon, err error) {
 		return nil, thaw.Errorf(thaw.CodeUnavailable, "make the state folder: %w", err)
 	}
 	d := &Daemon{
-		log: cfg.Logger, history: newHistory(), ownImages: cfg.ImageDir == "", booting: make(chan struct{}, bootsAtOnce),
+		state: state, log: cfg.Logger, history: newHistory(), ownImages: cfg.ImageDir == "", booting: make(chan struct{}, bootsAtOnce),
 		keep: cmp.Or(cfg.KeepVersions, DefaultKeepVersions), random: cfg.Random, observe: cfg.Observer,
 	}
 	if d.random == nil {
@@ -167,7 +167,8 @@ func New(ctx context.Context, cfg Config) (_ *Daemon, err error) {
 			err = errors.Join(err, d.release())
 		}
 	}()
-	if err := d.open(state, cmp.Or(cfg.ImageDir, filepath.Join(state, "images"))); err != nil {
+	resume, err := d.open(cmp.Or(cfg.ImageDir, filepath.Join(state, "images")))
+	if err != nil {
 		return nil, err
 	}
 	if d.secrets, err = secret.Open(filepath.Join(state, "secrets"), cmp.Or(cfg.SecretsKey, filepath.Join(state, "secrets.key"))); err != nil {
@@ -180,24 +181,30 @@ func New(ctx context.Context, cfg Config) (_ *Daemon, err error) {
 	if err := d.expect(); err != nil {
 		return nil, err
 	}
+	for _, r := range resume {
+		d.background.Go(func() { d.resume(r) })
+	}
 	d.background.Go(d.verifySnapshots)
 	return d, nil
 }
 
-// open opens what is on disk. The registry goes first: its lock is that of the
-// whole folder.
-func (d *Daemon) open(state, imageDir string) (err error) {
-	if d.registry, err = registry.Open(filepath.Join(state, "registry.db")); err != nil {
-		return err
+// open opens what is on disk, and returns the publishes to go on with. The registry
+// goes first: its lock is that of the whole folder.
+func (d *Daemon) open(imageDir string) (resume []resumption, err error) {
+	if d.registry, err = registry.Open(filepath.Join(d.state, "registry.db")); err != nil {
+		return nil, err
 	}
 	if d.images, err = image.Open(image.Config{Dir: imageDir, Runtimes: runtime.Files()}); err != nil {
-		return err
+		return nil, err
 	}
-	if d.snapshots, err = snapshot.NewStore(filepath.Join(state, "snapshots"), filepath.Join(state, "quarantine")); err != nil {
-		return err
+	if d.snapshots, err = snapshot.NewStore(filepath.Join(d.state, "snapshots"), filepath.Join(d.state, "quarantine")); err != nil {
+		return nil, err
 	}
-	d.logs = newLogs(filepath.Join(state, "logs"))
-	return d.sweep()
+	d.logs = newLogs(filepath.Join(d.state, "logs"))
+	if resume, err = d.recoverPublishes(); err != nil {
+		return nil, err
+	}
+	return resume, d.sweep(resume)
 }
 
 // prepare finds the VMM and its accelerator and makes the pool.
@@ -216,35 +223,6 @@ func (d *Daemon) prepare(ctx context.Context, state string, cfg Config) (err err
 		BootTimeout: bootTimeout, RestoreTimeout: restoreTimeout, Secrets: d.secrets.Values, OnLog: d.logs.add,
 	}
 	d.pool = d.newPool(cfg)
-	return nil
-}
-
-// sweep removes the snapshots that no version refers to, as a kill between
-// publishing and activating leaves them.
-func (d *Daemon) sweep() error {
-	ids, err := d.snapshots.IDs()
-	if err != nil {
-		return err
-	}
-	versions, err := d.registry.All()
-	if err != nil {
-		return err
-	}
-	if len(versions) == 0 {
-		return nil // perhaps the registry was lost, and a copy comes back
-	}
-	used := map[string]bool{}
-	for _, v := range versions {
-		used[v.Snapshot] = true
-	}
-	for _, id := range ids {
-		if used[id] {
-			continue
-		}
-		if err := d.snapshots.Remove(id); err != nil {
-			return err
-		}
-	}
 	return nil
 }
 

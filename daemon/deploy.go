@@ -9,12 +9,13 @@ import (
 
 	"thaw"
 	"thaw/image"
-	"thaw/instance"
+	"thaw/publish"
 )
 
 // Deploy makes the next version of the function called name out of code, a tar
 // stream, and makes it the one that serves. Until then, and after any error, the
-// one before it does. Earlier versions stay, up to a number. events is told of each step, from one goroutine.
+// one before it does. Earlier versions stay, up to a number. events is told of each
+// step, from one goroutine. The end of ctx abandons it.
 func (d *Daemon) Deploy(ctx context.Context, name string, s thaw.Settings, code io.Reader, events func(thaw.DeployEvent)) (thaw.Version, error) {
 	ctx, end, err := d.begin(ctx)
 	if err != nil {
@@ -22,91 +23,147 @@ func (d *Daemon) Deploy(ctx context.Context, name string, s thaw.Settings, code 
 	}
 	defer end()
 	r := thaw.PublishRequest{Function: name, Settings: s.WithDefaults(), Code: code}
-	return d.newVersion(ctx, r, &progress{events: events}, func(thaw.Deployment) {})
-}
-
-// newVersion makes a version as r says. taken is told when its code has been read.
-func (d *Daemon) newVersion(ctx context.Context, r thaw.PublishRequest, p *progress, taken func(thaw.Deployment)) (v thaw.Version, err error) {
-	name := r.Function
-	if err := errors.Join(thaw.CheckName(name), r.Settings.Validate()); err != nil {
-		return v, err
-	}
-	if !d.deploys.tryLock(name) {
-		return v, thaw.Errorf(thaw.CodeConflict, "function %s is being deployed already: wait for that to end", name)
-	}
-	unlock := func() { d.deploys.unlock(name) }
-	defer func() { unlock() }()
-	_, e := d.registry.Get(name)
-	first := thaw.CodeOf(e) == thaw.CodeNotFound
-	if r.New && !first {
-		return v, thaw.Errorf(thaw.CodeConflict, "function %s exists already: update it, or choose another name", name)
-	}
-	w := d.underWay.begin(r, first)
-	// Who sees that the deploy has ended can begin the next one.
-	unlock = func() { d.deploys.unlock(name); w.end(err) }
-	defer d.prune() // of versions that go, or of what failed
-	if v, err = d.deploy(ctx, r, &progress{events: w.watch(p.events)}, func(v thaw.Version) { taken(w.taken(v)) }); err != nil && first {
-		err = errors.Join(err, d.logs.remove(name)) // nobody could ask for them
-	}
-	return v, err
-}
-
-// deploy runs the steps, during which no image is pruned.
-func (d *Daemon) deploy(ctx context.Context, r thaw.PublishRequest, p *progress, taken func(thaw.Version)) (thaw.Version, error) {
-	d.imageUse.RLock()
-	defer d.imageUse.RUnlock()
-	if err := d.checkSecrets(r.Settings.Secrets); err != nil {
+	p, done, err := d.newPublication(r, events)
+	if err != nil {
 		return thaw.Version{}, err
 	}
-	v, err := d.build(ctx, r, p, taken)
-	if err != nil {
-		return v, err
+	defer done()
+	if err := p.finish(ctx, thaw.StepBuild); err != nil {
+		return thaw.Version{}, err
 	}
-	if err := d.makeSnapshot(ctx, &v, p); err != nil {
-		return v, err
-	}
-	return v, d.activate(v, p)
+	return p.record.Version, nil
 }
 
-// build makes the images of a new version.
-func (d *Daemon) build(ctx context.Context, r thaw.PublishRequest, p *progress, taken func(thaw.Version)) (v thaw.Version, err error) {
-	done := p.step("image")
-	v = thaw.Version{Function: r.Function, Settings: r.Settings, Created: time.Now().UTC()}
-	numbered := func(v *thaw.Version) (err error) {
-		if v.Number, err = d.registry.NextVersion(v.Function); err == nil {
-			taken(*v)
+// newPublication begins what r asks for. The caller calls done when it has ended: until
+// then no other deploy of the function begins, and no image is pruned.
+func (d *Daemon) newPublication(r thaw.PublishRequest, events func(thaw.DeployEvent)) (_ *publication, done func(), err error) {
+	if err := errors.Join(thaw.CheckName(r.Function), r.Settings.Validate()); err != nil {
+		return nil, nil, err
+	}
+	if err := d.checkSecrets(r.Settings.Secrets); err != nil {
+		return nil, nil, err
+	}
+	if err := d.lockDeploy(r.Function); err != nil {
+		return nil, nil, err
+	}
+	if _, err := d.registry.Get(r.Function); err == nil && r.New {
+		d.deploys.unlock(r.Function)
+		return nil, nil, thaw.Errorf(thaw.CodeConflict, "function %s exists already: update it, or choose another name", r.Function)
+	}
+	d.imageUse.RLock()
+	now := time.Now().UTC()
+	p := &publication{daemon: d, events: events, noted: true, request: &r, taken: func() {}}
+	p.record.Publish = thaw.Publish{Function: r.Function, State: thaw.PublishRunning, Began: now}
+	p.record.Version = thaw.Version{Function: r.Function, Settings: r.Settings, Created: now}
+	return p, func() {
+		d.imageUse.RUnlock()
+		d.prune() // of versions that go, or of what failed
+		d.deploys.unlock(r.Function)
+	}, nil
+}
+
+// lockDeploy takes the lock of a function's deploys. Who has seen the end of one can
+// begin the next: then it waits for what is cleared away after that.
+func (d *Daemon) lockDeploy(name string) error {
+	for !d.deploys.tryLock(name) {
+		if r, ok, err := d.registry.Publish(name); err == nil && ok && r.Publish.State == thaw.PublishRunning {
+			return thaw.Errorf(thaw.CodeConflict, "function %s is being deployed already: wait for that to end, `thaw deploys` shows how far it is", name)
 		}
+		time.Sleep(time.Millisecond)
+	}
+	return nil
+}
+
+// finish takes the steps from one on, and cleans up when one fails.
+func (p *publication) finish(ctx context.Context, from string) error { return p.end(p.run(ctx, from)) }
+
+// run takes the steps from one on.
+func (p *publication) run(ctx context.Context, from string) error {
+	for _, part := range []struct {
+		step string // the last of it
+		take func(context.Context) error
+	}{
+		{thaw.StepBuild, p.build},
+		{thaw.StepSnapshot, p.takeSnapshot},
+		{thaw.StepVerify, p.verify},
+		{thaw.StepRecord, p.recordSet},
+		{thaw.StepActivate, p.activate},
+	} {
+		if !publish.After(part.step, from) {
+			continue
+		}
+		if err := part.take(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// build makes the images of the version.
+func (p *publication) build(ctx context.Context) error {
+	v := &p.record.Version
+	return p.step(ctx, thaw.StepBuild, func() (_ string, err error) {
+		switch {
+		case p.request == nil:
+			err = p.buildRest(ctx)
+		case v.Image != nil:
+			err = p.buildContainer(ctx)
+		default:
+			err = p.buildCode(ctx)
+		}
+		return fmt.Sprintf("kernel, root and code disks are ready (code: %d KiB)", v.CodeBytes>>10), err
+	})
+}
+
+// number gives the version its number, once its code has been read. From then on the
+// publish needs nobody but the daemon, and the journal says so.
+func (p *publication) number() error {
+	d, v := p.daemon, &p.record.Version
+	number, err := d.registry.NextVersion(v.Function)
+	if err != nil {
 		return err
 	}
-	if r.Settings.Image != nil {
-		err = d.buildContainer(ctx, &v, r, p, numbered)
-	} else {
-		err = d.buildCode(ctx, &v, r, p, numbered)
+	v.Number, p.record.Publish.Number = number, number
+	if err := d.registry.PutPublish(p.record); err != nil {
+		return err
 	}
-	if err == nil {
-		done(fmt.Sprintf("kernel, root and code disks are ready (code: %d KiB)", v.CodeBytes>>10))
-	}
-	return v, err
+	p.taken()
+	return nil
 }
 
-// buildCode makes v of files. numbered is called when they have been read.
-func (d *Daemon) buildCode(ctx context.Context, v *thaw.Version, r thaw.PublishRequest, p *progress, numbered func(*thaw.Version) error) error {
-	disk, err := d.code(ctx, r, p)
+// buildCode makes the images of a version that is made of files.
+func (p *publication) buildCode(ctx context.Context) error {
+	v := &p.record.Version
+	disk, err := p.code(ctx)
 	if err != nil {
 		return err
 	}
 	v.Images.Code, v.CodeBytes = disk.Key, disk.Bytes
-	if err := numbered(v); err != nil {
+	if err := p.number(); err != nil {
 		return err
 	}
-	base, err := d.images.Base(ctx, v.Settings, p.say)
-	v.Images = base.Images(disk.Key)
+	return p.buildRest(ctx)
+}
+
+// buildRest makes what the code disk is not enough for.
+func (p *publication) buildRest(ctx context.Context) (err error) {
+	v := &p.record.Version
+	var base image.Base
+	if v.Container != nil {
+		base, err = p.daemon.images.SameRoot(ctx, v.Images.Root, p.say)
+	} else {
+		base, err = p.daemon.images.Base(ctx, v.Settings, p.say)
+	}
+	if err == nil {
+		v.Images = base.Images(v.Images.Code)
+	}
 	return err
 }
 
 // code returns the code disk of a new version: one that is made now, or that of an
 // earlier version.
-func (d *Daemon) code(ctx context.Context, r thaw.PublishRequest, p *progress) (image.Disk, error) {
+func (p *publication) code(ctx context.Context) (image.Disk, error) {
+	d, r := p.daemon, p.request
 	if r.Code != nil {
 		return d.images.Code(ctx, r.Code, r.Settings, p.say)
 	}
@@ -114,94 +171,21 @@ func (d *Daemon) code(ctx context.Context, r thaw.PublishRequest, p *progress) (
 	return image.Disk{Key: v.Images.Code, Bytes: v.CodeBytes}, err
 }
 
-// makeSnapshot takes v's snapshot and proves it by one restore. A snapshot that
-// cannot be restored is put in quarantine, and v is served by booting.
-func (d *Daemon) makeSnapshot(ctx context.Context, v *thaw.Version, p *progress) error {
-	m, err := d.snapshot(ctx, *v, p)
-	if err != nil {
-		return err
-	}
-	v.Snapshot = m.ID
-	done := p.step("verify")
-	took, err := d.tryRestore(ctx, *v)
-	if ctx.Err() != nil {
-		return errors.Join(context.Cause(ctx), d.snapshots.Remove(m.ID))
-	}
-	if err != nil {
-		v.Snapshot, v.Problem = "", fmt.Sprintf("its snapshot could not be restored: %v", err)
-		d.log.Error("snapshot is put in quarantine", "function", v.Function, "version", v.Number, "snapshot", m.ID, "error", err)
-		done("FAILED, every start will be a boot: " + err.Error())
-		return d.snapshots.Quarantine(m.ID, err)
-	}
-	done(fmt.Sprintf("restored in %d ms, clock, entropy and identity are right", took.Milliseconds()))
-	return nil
-}
-
-// snapshot takes one, of few at a time: a guest that boots is a core at work.
-func (d *Daemon) snapshot(ctx context.Context, v thaw.Version, p *progress) (thaw.Manifest, error) {
-	if len(d.booting) == cap(d.booting) {
-		p.say("waiting for others that boot")
-	}
-	select {
-	case d.booting <- struct{}{}:
-		defer func() { <-d.booting }()
-	case <-ctx.Done():
-		return thaw.Manifest{}, context.Cause(ctx)
-	}
-	return d.starter.Snapshot(ctx, v, p.step)
-}
-
-func (d *Daemon) tryRestore(ctx context.Context, v thaw.Version) (time.Duration, error) {
-	start := time.Now()
-	in, err := d.starter.Restore(ctx, v, instance.Way{Policy: thaw.PolicyVanilla}, instance.NewTimeline())
-	if err != nil {
-		return 0, err
-	}
-	took := time.Since(start)
-	in.Close()
-	return took, nil
-}
-
-// activate makes v the version that serves, and removes those that are too many
+// activate makes the version the one that serves, and removes those that are too many
 // then.
-func (d *Daemon) activate(v thaw.Version, p *progress) error {
-	done := p.step("activate")
-	replaced, err := d.registry.Put(v)
-	if err != nil {
-		return errors.Join(err, d.removeSnapshot(v))
-	}
-	d.retire(v.Function, replaced)
-	d.pool.Serve(v)
-	if err := d.pruneVersions(v.Function); err != nil { // v serves all the same
-		d.log.Error("older versions could not be removed", "function", v.Function, "version", v.Number, "error", err)
-	}
-	done(fmt.Sprintf("version %d serves", v.Number))
-	return nil
+func (p *publication) activate(ctx context.Context) error {
+	d, v := p.daemon, &p.record.Version
+	return p.step(ctx, thaw.StepActivate, func() (string, error) {
+		p.record.Publish.State, p.record.Publish.Ended = thaw.PublishDone, time.Now().UTC()
+		replaced, err := d.registry.Activate(p.record)
+		if err != nil {
+			return "", err
+		}
+		d.retire(v.Function, replaced)
+		d.pool.Serve(*v)
+		if err := d.pruneVersions(v.Function); err != nil { // v serves all the same
+			d.log.Error("older versions could not be removed", "function", v.Function, "version", v.Number, "error", err)
+		}
+		return fmt.Sprintf("version %d serves", v.Number), nil
+	})
 }
-
-func (d *Daemon) removeSnapshot(v thaw.Version) error {
-	if v.Snapshot == "" {
-		return nil
-	}
-	d.lessons.forget(v.Snapshot)
-	return d.snapshots.Remove(v.Snapshot)
-}
-
-// progress tells a deploy's steps and how long they took.
-type progress struct {
-	events func(thaw.DeployEvent)
-	name   string
-}
-
-// step begins a step; what it returns ends it.
-func (p *progress) step(name string) func(message string) {
-	start := time.Now()
-	p.name = name
-	p.events(thaw.DeployEvent{Step: name})
-	return func(message string) {
-		p.events(thaw.DeployEvent{Step: name, Message: message, DurationMS: float64(time.Since(start).Microseconds()) / 1e3})
-	}
-}
-
-// say reports something within the step under way.
-func (p *progress) say(message string) { p.events(thaw.DeployEvent{Step: p.name, Message: message}) }

@@ -1,132 +1,102 @@
 package daemon
 
 import (
-	"cmp"
 	"context"
-	"slices"
-	"sync"
-	"time"
 
 	"thaw"
+	"thaw/publish"
 )
 
 // Publish begins a deploy that goes on after it has returned, which it does when the
 // code has been read, or is known to be no good. How the deploy goes on,
-// [Daemon.Deployment] says. ctx bounds the wait only; Close waits for the deploy as
-// for any request.
+// [Daemon.Deployment] and [Daemon.Publishes] say. ctx bounds the wait only; a daemon
+// that ends meanwhile leaves the rest to the next one.
 func (d *Daemon) Publish(ctx context.Context, r thaw.PublishRequest) (thaw.Deployment, error) {
-	work, end, err := d.begin(context.WithoutCancel(ctx))
+	ctx, end, err := d.begin(ctx)
 	if err != nil {
 		return thaw.Deployment{}, err
 	}
-	taken, failed := make(chan thaw.Deployment, 1), make(chan error, 1)
-	go func() {
-		defer end()
-		_, err := d.newVersion(work, r, &progress{events: func(thaw.DeployEvent) {}}, func(x thaw.Deployment) { taken <- x })
-		if err != nil {
-			d.log.Error("a deploy failed", "function", r.Function, "error", err)
-		}
-		failed <- err
-	}()
+	defer end()
+	p, done, err := d.newPublication(r, d.logSteps(r.Function))
+	if err != nil {
+		return thaw.Deployment{}, err
+	}
+	p.record.Publish.Detached = true
+	taken, ended := make(chan thaw.Deployment, 1), make(chan error, 1)
+	p.taken = func() { taken <- d.deployment(p.record) }
+	d.background.Go(func() {
+		defer done()
+		err := p.finish(d.ctx, thaw.StepBuild)
+		ended <- err
+		p.report(err)
+	})
 	select {
 	case x := <-taken:
 		return x, nil
-	case err := <-failed:
+	case err := <-ended:
 		return thaw.Deployment{}, err
 	case <-ctx.Done():
 		return thaw.Deployment{}, context.Cause(ctx)
 	}
 }
 
+// deployment is what r tells of the deploy of a version.
+func (d *Daemon) deployment(r publish.Record) thaw.Deployment {
+	_, err := d.registry.Get(r.Publish.Function)
+	return thaw.Deployment{
+		Version: r.Version, First: thaw.CodeOf(err) == thaw.CodeNotFound,
+		Step: r.Publish.Step, Began: r.Publish.Began, Reason: r.Publish.Error, ReasonCode: r.Publish.Code,
+	}
+}
+
+// unfinished says that r is under way, or has failed after its code was taken: of one
+// before that its caller was told.
+func unfinished(r publish.Record) bool {
+	return r.Publish.State == thaw.PublishRunning || r.Publish.State == thaw.PublishFailed && r.Publish.Number > 0
+}
+
 // Deployment returns the deploy of the function called name that is under way, or
-// the last one if that failed, since the daemon started.
+// the last one if that failed.
 func (d *Daemon) Deployment(name string) (thaw.Deployment, bool) {
-	d.underWay.mu.Lock()
-	defer d.underWay.mu.Unlock()
-	x := d.underWay.byName[name]
-	if x == nil {
+	r, ok, err := d.registry.Publish(name)
+	if err != nil || !ok || !unfinished(r) {
 		return thaw.Deployment{}, false
 	}
-	return *x, true
+	return d.deployment(r), true
 }
 
 // Deployments returns all of them, by name.
 func (d *Daemon) Deployments() []thaw.Deployment {
-	d.underWay.mu.Lock()
-	defer d.underWay.mu.Unlock()
-	all := make([]thaw.Deployment, 0, len(d.underWay.byName))
-	for _, x := range d.underWay.byName {
-		all = append(all, *x)
+	all := []thaw.Deployment{}
+	records, _, err := d.registry.PublishRecords()
+	if err != nil {
+		d.log.Error("deploys could not be listed", "error", err)
 	}
-	slices.SortFunc(all, func(a, b thaw.Deployment) int { return cmp.Compare(a.Function, b.Function) })
+	for _, r := range records {
+		if unfinished(r) {
+			all = append(all, d.deployment(r))
+		}
+	}
 	return all
 }
 
-// deployments knows the deploys under way and those that failed last, one of a
-// function. The zero value is ready.
-type deployments struct {
-	mu     sync.Mutex
-	byName map[string]*thaw.Deployment
-}
-
-// begin notes a deploy. Nobody else may be deploying the function.
-func (d *deployments) begin(r thaw.PublishRequest, first bool) work {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.byName == nil {
-		d.byName = map[string]*thaw.Deployment{}
+// Publishes returns the latest deploy of each function, by name, also of those that
+// failed before there was a function.
+func (d *Daemon) Publishes(context.Context) ([]thaw.Publish, error) {
+	records, _, err := d.registry.PublishRecords()
+	all := make([]thaw.Publish, 0, len(records))
+	for _, r := range records {
+		all = append(all, r.Publish)
 	}
-	now := time.Now().UTC()
-	x := &thaw.Deployment{Version: thaw.Version{Function: r.Function, Settings: r.Settings, Created: now}, First: first, Began: now}
-	d.byName[r.Function] = x
-	return work{d, x}
+	return all, err
 }
 
-// forget says whether there was one.
-func (d *deployments) forget(name string) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	_, ok := d.byName[name]
-	delete(d.byName, name)
-	return ok
-}
-
-// work is a deploy on its way.
-type work struct {
-	all *deployments
-	now *thaw.Deployment
-}
-
-func (w work) change(f func(*thaw.Deployment)) thaw.Deployment {
-	w.all.mu.Lock()
-	defer w.all.mu.Unlock()
-	f(w.now)
-	return *w.now
-}
-
-// watch notes each step and passes its event on.
-func (w work) watch(events func(thaw.DeployEvent)) func(thaw.DeployEvent) {
-	return func(e thaw.DeployEvent) {
-		w.change(func(x *thaw.Deployment) { x.Step = e.Step })
-		events(e)
+// forgetPublish forgets the deploy of a function, and says whether there was one.
+func (d *Daemon) forgetPublish(name string) (ok bool, err error) {
+	if _, ok, err = d.registry.Publish(name); err != nil || !ok {
+		return false, err
 	}
-}
-
-func (w work) taken(v thaw.Version) thaw.Deployment {
-	return w.change(func(x *thaw.Deployment) { x.Version = v })
-}
-
-// end forgets a deploy that worked, and one whose code was never taken: its caller
-// knows. By now the next deploy may be under way.
-func (w work) end(err error) {
-	w.change(func(x *thaw.Deployment) {
-		if err != nil {
-			x.Reason, x.ReasonCode = err.Error(), thaw.CodeOf(err)
-		}
-		if (err == nil || x.Number == 0) && w.all.byName[x.Function] == x {
-			delete(w.all.byName, x.Function)
-		}
-	})
+	return true, d.registry.ForgetPublish(name)
 }
 
 // Annotate sets the description of a version, the one thing about it that a person

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"sync"
@@ -112,18 +113,30 @@ func (d *Daemon) remake(v thaw.Version) error {
 	if err != nil || now.Snapshot != "" {
 		return nil //nolint:nilerr // removed or repaired meanwhile
 	}
-	p := &progress{events: func(e thaw.DeployEvent) {
+	p := &publication{daemon: d, events: func(e thaw.DeployEvent) {
 		if e.Message != "" {
 			d.log.Info("making a snapshot again", "function", v.Function, "version", v.Number, "step", e.Step, "message", e.Message)
 		}
 	}}
-	if err := d.makeSnapshot(d.ctx, &now, p); err != nil {
-		return err
+	p.record.Version = now
+	if err := p.remake(d.ctx); err != nil {
+		return errors.Join(err, d.removeSnapshot(p.record.Version))
 	}
-	if now.Snapshot == "" {
+	if now = p.record.Version; now.Snapshot == "" {
 		return errors.New(now.Problem)
 	}
 	return d.use(now)
+}
+
+// remake makes another snapshot of a version that there is.
+func (p *publication) remake(ctx context.Context) error {
+	if err := p.takeSnapshot(ctx); err != nil {
+		return err
+	}
+	if err := p.verify(ctx); err != nil {
+		return err
+	}
+	return p.recordSet(ctx)
 }
 
 // use gives v its new snapshot, or takes that back if v has been removed.

@@ -107,7 +107,7 @@ func TestPruneVersions(t *testing.T) {
 	if _, err := d.pool.Acquire(t.Context(), thaw.Version{Function: "hello", Number: 1}, true, noVM); thaw.CodeOf(err) != thaw.CodeNotFound {
 		t.Errorf("Acquire of a pruned version = %v", err)
 	}
-	if err := d.sweep(); err != nil {
+	if err := d.sweep(nil); err != nil {
 		t.Fatal(err)
 	}
 	if ids, err := d.snapshots.IDs(); err != nil || len(ids) != 2 {

@@ -92,7 +92,7 @@ func open(t testing.TB, state string, change func(*daemon.Config)) *site {
 	s.openQueue(t)
 	shown.Watch(s.daemon)
 	server := httptest.NewServer(gateway.New(gateway.Config{
-		Invoker: s.daemon, Deployer: s.daemon, Publisher: s.daemon, Catalog: s.daemon, Finder: s.daemon, Versions: s.daemon, Snapshots: s.daemon, Verifier: s.daemon, Monitor: s.daemon,
+		Invoker: s.daemon, Deployer: s.daemon, Publisher: s.daemon, Journal: s.daemon, Catalog: s.daemon, Finder: s.daemon, Versions: s.daemon, Snapshots: s.daemon, Verifier: s.daemon, Monitor: s.daemon,
 		Acceptor: s.queue, Queue: s.queue, Schedules: s.schedules, Secrets: s.daemon, Metrics: shown.Handler(),
 		Logger: slog.New(slog.DiscardHandler), // what matters is in the replies
 		Info: func() api.Info {
@@ -166,9 +166,10 @@ func (s *site) close(t testing.TB) {
 	s.daemon = nil
 }
 
-// deploy deploys folder as name.
+// deploy deploys folder as name. What its starts record is the tests' own business.
 func (s *site) deploy(t testing.TB, name, folder string, settings thaw.Settings) thaw.Version {
 	t.Helper()
+	settings.SkipRecord = true
 	v, err := s.tryDeploy(t.Context(), name, folder, settings)
 	if err != nil {
 		t.Fatalf("deploy %s: %v", name, err)

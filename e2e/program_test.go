@@ -100,6 +100,9 @@ func TestProgram(t *testing.T) {
 	t.Run("Kill", func(t *testing.T) { testKill(t, p) })
 
 	p = serve(t, bin, state)
+	if last := p.latest(t, "probe"); last.State != thaw.PublishDone || last.Resumed != 1 {
+		t.Errorf("the deploy that was killed: %+v", last)
+	}
 	reply, err := p.InvokeRecorded(t.Context(), thaw.InvokeRequest{Function: "probe", Payload: []byte(helloEvent), Policy: thaw.PolicyVanilla, Cold: true})
 	if err != nil {
 		t.Fatal(err)

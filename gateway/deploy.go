@@ -28,6 +28,10 @@ func (h handlers) deploy(w http.ResponseWriter, r *http.Request) error {
 	if err := thaw.CheckName(r.PathValue("name")); err != nil {
 		return err // a deploy makes the version that a qualifier would name
 	}
+	detach, err := wantsDetach(r)
+	if err != nil {
+		return err
+	}
 	conn := http.NewResponseController(w)
 	// Events are sent while code is still being read. A writer that can do
 	// neither this nor deadlines is that of a test.
@@ -42,12 +46,11 @@ func (h handlers) deploy(w http.ResponseWriter, r *http.Request) error {
 	}
 	up := startUpload(conn, code, body)
 	out := &progress{w: w, conn: conn}
-	version, err := h.Deployer.Deploy(r.Context(), r.PathValue("name"), settings, up, out.event)
+	err = h.deployWith(r, detach, settings, up, out)
 	up.close()
 	if err != nil {
 		return h.failLate(r, out, err)
 	}
-	out.finish(version)
 	return nil
 }
 

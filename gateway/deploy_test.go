@@ -62,8 +62,8 @@ func TestDeploy(t *testing.T) {
 	url, _ := start(t, fakeEngine{deploy: func(_ context.Context, name string, s thaw.Settings, code io.Reader, events func(thaw.DeployEvent)) (thaw.Version, error) {
 		raw, err := io.ReadAll(code)
 		gotSettings, gotCode = s, string(raw)
-		events(thaw.DeployEvent{Step: "image", Message: "building"})
-		events(thaw.DeployEvent{Step: "image", Message: "built", DurationMS: 3})
+		events(thaw.DeployEvent{Step: "build", Message: "building"})
+		events(thaw.DeployEvent{Step: "build", Message: "built", DurationMS: 3})
 		return version, err
 	}})
 	body, kind := form(t, "settings", `{"memory_bytes":134217728,"timeout_ns":1000000000,"env":{"K":"V"},"packages":["b2","a1","b2"]}`, "code", "a tar stream")
@@ -73,7 +73,7 @@ func TestDeploy(t *testing.T) {
 		t.Fatalf("%+v, settings %+v, code %q", got, gotSettings, gotCode)
 	}
 	all := lines(t, got.body)
-	if len(all) != 3 || all[0].Step != "image" || all[1].DurationMS != 3 || all[2].Version == nil || all[2].Version.Number != 2 {
+	if len(all) != 3 || all[0].Step != "build" || all[1].DurationMS != 3 || all[2].Version == nil || all[2].Version.Number != 2 {
 		t.Errorf("lines %s", got.body)
 	}
 }
@@ -98,9 +98,9 @@ func TestDeployStreams(t *testing.T) {
 		if _, err := io.ReadFull(code, first); err != nil {
 			return thaw.Version{}, err
 		}
-		events(thaw.DeployEvent{Step: "image", Message: string(first)})
+		events(thaw.DeployEvent{Step: "build", Message: string(first)})
 		rest, err := io.ReadAll(code)
-		events(thaw.DeployEvent{Step: "image", Message: string(rest[max(0, len(rest)-4):])})
+		events(thaw.DeployEvent{Step: "build", Message: string(rest[max(0, len(rest)-4):])})
 		return thaw.Version{Number: 1}, err
 	}})
 	body, kind := form(t, "settings", `{}`, "code", "one two")
@@ -205,7 +205,7 @@ func TestDeployErrors(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			url, log := start(t, fakeEngine{deploy: func(_ context.Context, _ string, _ thaw.Settings, _ io.Reader, events func(thaw.DeployEvent)) (thaw.Version, error) {
 				for range test.events {
-					events(thaw.DeployEvent{Step: "image"})
+					events(thaw.DeployEvent{Step: "build"})
 				}
 				return thaw.Version{}, test.err
 			}})

@@ -156,6 +156,7 @@ type Config struct {
 	Invoker   Invoker
 	Deployer  Deployer
 	Publisher Publisher
+	Journal   Journal
 	Catalog   Catalog
 	Finder    Finder
 	Versions  Versioner

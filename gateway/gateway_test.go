@@ -91,6 +91,10 @@ func (e fakeEngine) Page(_ context.Context, q thaw.FunctionQuery) ([]thaw.Versio
 	return []thaw.Version{{Function: fmt.Sprintf("%+v", q)}}, q.Limit > 0, nil
 }
 
+func (e fakeEngine) Publishes(context.Context) ([]thaw.Publish, error) {
+	return []thaw.Publish{{Function: "hello", Number: 2}}, nil
+}
+
 func (e fakeEngine) Functions(context.Context) ([]thaw.Version, error) { return nil, nil }
 
 func (e fakeEngine) Describe(_ context.Context, name string) (thaw.Description, error) {
@@ -148,6 +152,7 @@ type engine interface {
 	Invoker
 	Deployer
 	Publisher
+	Journal
 	Catalog
 	Finder
 	Versioner
@@ -164,7 +169,7 @@ func start(t *testing.T, e engine) (url string, log *lockedBuffer) {
 	t.Helper()
 	log = &lockedBuffer{}
 	server := httptest.NewServer(New(Config{
-		Invoker: e, Deployer: e, Publisher: e, Catalog: e, Finder: e, Versions: e, Snapshots: e, Verifier: e, Monitor: e,
+		Invoker: e, Deployer: e, Publisher: e, Journal: e, Catalog: e, Finder: e, Versions: e, Snapshots: e, Verifier: e, Monitor: e,
 		Logger:   slog.New(slog.NewTextHandler(log, nil)),
 		Acceptor: e, Queue: e, Schedules: e, Secrets: e,
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "metric 1\n") }),

@@ -102,7 +102,7 @@ func schemaTypes() map[string]reflect.Type {
 	types := map[string]reflect.Type{}
 	for _, v := range []any{
 		thaw.Settings{}, thaw.Description{}, thaw.MemoryMap{}, thaw.Invocation{}, thaw.Snapshot{},
-		api.Error{}, api.LambdaError{}, api.DeployLine{}, api.CheckLine{}, api.Snapshots{}, api.Queue{}, api.QueueItem{}, api.Count{}, api.Schedules{}, api.Secrets{}, api.Functions{}, api.Versions{},
+		api.Error{}, api.LambdaError{}, api.DeployLine{}, api.CheckLine{}, api.Snapshots{}, api.Queue{}, api.QueueItem{}, api.Count{}, api.Schedules{}, api.Secrets{}, api.Functions{}, api.Versions{}, api.Deploys{},
 		api.Aliases{}, api.Alias{}, api.Instances{}, api.Logs{}, api.FollowLine{}, api.Info{}, api.OpenFaaSFunction{}, api.OpenFaaSInfo{}, api.OpenFaaSRemove{},
 		lambda.CreateFunction{}, lambda.UpdateFunctionCode{}, lambda.UpdateFunctionConfiguration{}, lambda.PublishVersion{}, lambda.SetAlias{}, lambda.Function{}, lambda.Functions{},
 		lambda.Versions{}, lambda.Alias{}, lambda.Aliases{},

@@ -88,7 +88,7 @@ func (h handlers) ownRoutes() []route {
 		}},
 		{function, map[string]endpoint{
 			http.MethodGet:    {h.describe, nil},
-			http.MethodPut:    {h.deploy, nil},
+			http.MethodPut:    {h.deploy, []string{"detach"}},
 			http.MethodDelete: {h.remove, nil},
 		}},
 		{function + api.PathVersionsSuffix, map[string]endpoint{
@@ -112,6 +112,9 @@ func (h handlers) ownRoutes() []route {
 		}},
 		{function + api.PathInstancesSuffix, map[string]endpoint{
 			http.MethodDelete: {h.endIdle, nil},
+		}},
+		{api.PathDeploys, map[string]endpoint{
+			http.MethodGet: {h.publishes, nil},
 		}},
 		{api.PathInstances, map[string]endpoint{
 			http.MethodGet: {h.instances, nil},

@@ -240,6 +240,15 @@ func Locate(dir string, im thaw.Images) (Files, error) {
 	return f, nil
 }
 
+// HasCode says whether the code disk with the given key is there.
+func (s *Store) HasCode(key string) bool {
+	if !keyRule.MatchString(key) {
+		return false
+	}
+	_, err := os.Stat(s.path(kindCode, key))
+	return err == nil
+}
+
 // The kinds of image. Each is a prefix of a name in the store's folder.
 const (
 	kindKernel    = "kernel"

@@ -31,6 +31,8 @@ type Instance struct {
 	Created time.Time
 	// Prestarted says that its VMM was waiting for it.
 	Prestarted bool
+	// Resumed is what the guest has confirmed before it served.
+	Resumed agent.Resumed
 
 	vm       *qemu.VM
 	conn     *agent.Conn

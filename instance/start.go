@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"os"
 	"strings"
 	"time"
@@ -59,7 +58,10 @@ func (s *Starter) Boot(ctx context.Context, v thaw.Version, t *Timeline) (*Insta
 	in := s.newInstance(v, thaw.StartBoot, thaw.PolicyBoot)
 	ctx, cancel := context.WithTimeoutCause(ctx, s.BootTimeout, errBootTimeout)
 	defer cancel()
-	if err := s.boot(ctx, in, nil, t); err != nil {
+	if err := s.bootGuest(ctx, in, nil, t); err != nil {
+		return nil, in.abandon(err)
+	}
+	if err := in.init(ctx, agent.Function{}, t); err != nil {
 		return nil, in.abandon(err)
 	}
 	return in, nil
@@ -84,9 +86,9 @@ func (in *Instance) abandon(err error) error {
 	return thaw.Errorf(thaw.CodeInstance, "start of instance %s failed: %w", in, err)
 }
 
-// boot fills in a new instance: a guest whose function waits for work. Its
-// memory is draft's, unless that is nil.
-func (s *Starter) boot(ctx context.Context, in *Instance, draft *snapshot.Draft, t *Timeline) error {
+// bootGuest fills in a new instance: a guest with its own clock, entropy and
+// identity. Its memory is draft's, unless that is nil.
+func (s *Starter) bootGuest(ctx context.Context, in *Instance, draft *snapshot.Draft, t *Timeline) error {
 	g, err := s.guest(in.Version)
 	if err != nil {
 		return err
@@ -102,14 +104,13 @@ func (s *Starter) boot(ctx context.Context, in *Instance, draft *snapshot.Draft,
 	if err := t.Phase(thaw.PhaseBoot, func() error { return s.run(ctx, in) }); err != nil {
 		return err
 	}
-	if err := t.Phase(thaw.PhaseResume, func() error { return s.resume(ctx, in, draft == nil) }); err != nil {
-		return err
-	}
-	return t.Phase(thaw.PhaseInit, func() error {
-		return in.conn.Init(ctx, agent.Function{
-			Name: in.Version.Function, Version: in.Version.Number, Settings: in.Version.Settings, Container: in.Version.Container, SnapStart: draft != nil,
-		})
-	})
+	return t.Phase(thaw.PhaseResume, func() error { return s.resume(ctx, in, draft == nil) })
+}
+
+// init starts the function of a guest that was booted. fn says what comes after.
+func (in *Instance) init(ctx context.Context, fn agent.Function, t *Timeline) error {
+	fn.Name, fn.Version, fn.Settings, fn.Container = in.Version.Function, in.Version.Number, in.Version.Settings, in.Version.Container
+	return t.Phase(thaw.PhaseInit, func() error { return in.conn.Init(ctx, fn) })
 }
 
 // guest is the blueprint of v's VM.
@@ -141,13 +142,13 @@ func (s *Starter) run(ctx context.Context, in *Instance) error {
 
 // resume makes the guest an instance of its own; secret says that it gets its
 // function's secrets, before a line of that runs.
-func (s *Starter) resume(ctx context.Context, in *Instance, secret bool) error {
+func (s *Starter) resume(ctx context.Context, in *Instance, secret bool) (err error) {
 	if secret {
 		if err := s.give(ctx, in); err != nil {
 			return err
 		}
 	}
-	_, err := in.conn.Resume(ctx, in.ID)
+	in.Resumed, err = in.conn.Resume(ctx, in.ID)
 	return err
 }
 
@@ -166,59 +167,4 @@ func (s *Starter) logger(in *Instance) func(agent.Log) {
 			RequestID: l.RequestID, Stream: l.Stream, Text: l.Text,
 		})
 	}
-}
-
-// Snapshot boots v, lets its function start, and publishes a snapshot of it.
-// step is told what is being done and returns what to call when it is done.
-func (s *Starter) Snapshot(ctx context.Context, v thaw.Version, step func(name string) func(message string)) (m thaw.Manifest, err error) {
-	draft, err := s.Snapshots.Draft(v.MemoryBytes)
-	if err != nil {
-		return m, err
-	}
-	defer func() { err = errors.Join(err, draft.Discard()) }()
-	draft.Function, draft.Version = v.Function, v.Number
-	in := s.newInstance(v, thaw.StartBoot, thaw.PolicyBoot)
-	defer in.Close()
-	ctx, cancel := context.WithTimeoutCause(ctx, s.BootTimeout, errBootTimeout)
-	defer cancel()
-	done := step("boot")
-	t := NewTimeline()
-	if err := s.boot(ctx, in, draft, t); err != nil {
-		return m, in.abandon(err)
-	}
-	done(fmt.Sprintf("guest up in %.1f s, function ready after %.1f s more", sum(t, thaw.PhaseVMM, thaw.PhaseBoot)/1e3, sum(t, thaw.PhaseInit)/1e3))
-	done = step("snapshot")
-	if err := in.freeze(ctx, draft); err != nil {
-		return m, in.abandon(err)
-	}
-	machine, err := s.machine(ctx, v)
-	if err != nil {
-		return m, err
-	}
-	if m, err = draft.Publish(ctx, machine, v.Images); err != nil {
-		return m, err
-	}
-	done(fmt.Sprintf("%d MiB of %d MiB guest memory are in use", m.NonZeroPages*thaw.PageSize>>20, m.MemoryBytes>>20))
-	return m, nil
-}
-
-func sum(t *Timeline, names ...string) (ms float64) {
-	phases := t.Milliseconds()
-	for _, n := range names {
-		ms += phases[n]
-	}
-	return ms
-}
-
-// freeze quiesces the guest, saves its state and ends its VM, the last one who
-// could write to the draft's files.
-func (in *Instance) freeze(ctx context.Context, draft *snapshot.Draft) error {
-	if err := in.conn.Quiesce(ctx); err != nil {
-		return err
-	}
-	if err := in.vm.SaveState(ctx, draft.State); err != nil {
-		return err
-	}
-	in.Close()
-	return nil
 }

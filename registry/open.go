@@ -17,8 +17,10 @@ import (
 // schema is brought forward, for good.
 func Open(path string) (*DB, error) {
 	bolt, err := boltfile.Open(path, boltfile.Kind{
-		Name: "registry", Format: "thaw registry", Schema: 2,
-		Buckets: []boltfile.Bucket{{Name: bucketCounters, Since: 1}, {Name: bucketFunctions, Since: 2}, {Name: bucketVersions, Since: 1}},
+		Name: "registry", Format: "thaw registry", Schema: 3,
+		Buckets: []boltfile.Bucket{
+			{Name: bucketCounters, Since: 1}, {Name: bucketFunctions, Since: 2}, {Name: bucketVersions, Since: 1}, {Name: bucketPublishes, Since: 3},
+		},
 		Inspect: inspect, Migrate: migrate,
 		Loss: "to begin with an empty one and deploy the functions again",
 	})
@@ -28,10 +30,13 @@ func Open(path string) (*DB, error) {
 	return &DB{bolt: bolt}, nil
 }
 
-// migrate brings schema 1 forward, the only older one. It keeps the newest version of
+// migrate brings older schemas forward. Of schema 1 it keeps the newest version of
 // each function, which serves: of the others schema 1 kept neither snapshots nor
-// images.
-func migrate(tx *bbolt.Tx, _ int) error {
+// images. Schema 2 only lacks a bucket, which is there by now.
+func migrate(tx *bbolt.Tx, from int) error {
+	if from >= 2 {
+		return nil
+	}
 	versions := tx.Bucket([]byte(bucketVersions))
 	var names []string // what is iterated over must not change
 	err := versions.ForEachBucket(func(name []byte) error {

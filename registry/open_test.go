@@ -94,11 +94,11 @@ func TestNewerSchemaAndWrongRecord(t *testing.T) {
 		t.Error(err)
 	}
 	write(t, path, func(tx *bbolt.Tx) error {
-		return tx.Bucket([]byte("meta")).Put([]byte("schema"), []byte("3"))
+		return tx.Bucket([]byte("meta")).Put([]byte("schema"), []byte("4"))
 	})
 	_, err = Open(path)
 	wantCode(t, err, thaw.CodeUnavailable)
-	if !strings.Contains(err.Error(), "a newer thaw has written it: its schema is 3 and this build of thaw reads up to 2") {
+	if !strings.Contains(err.Error(), "a newer thaw has written it: its schema is 4 and this build of thaw reads up to 3") {
 		t.Error(err)
 	}
 }

@@ -3,13 +3,14 @@
 //
 // # Layout
 //
-// The file holds four top-level buckets. Numbers are 8 bytes, big endian, so
+// The file holds five top-level buckets. Numbers are 8 bytes, big endian, so
 // that bbolt's key order is their order; values are JSON.
 //
-//	meta       "format" → "thaw registry", "schema" → "2"
+//	meta       "format" → "thaw registry", "schema" → "3"
 //	counters   function name → the highest version number ever given out
 //	functions  function name → thaw.Function: what serves, and the aliases
 //	versions   function name → bucket of: version number → thaw.Version
+//	publishes  function name → its latest publish, see package publish
 //
 // A counter outlives its function: a function that is removed and deployed
 // again goes on counting, so that a number never names two different deploys.
@@ -19,12 +20,13 @@
 //
 // Schema 1 had no functions, and of the versions only the newest could be
 // invoked. Open brings it forward, in one transaction: that version serves, and
-// what was left of the others goes.
+// what was left of the others goes. Schema 2 had no publishes.
 package registry
 
 import (
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -38,6 +40,7 @@ const (
 	bucketCounters  = "counters"
 	bucketFunctions = "functions"
 	bucketVersions  = "versions"
+	bucketPublishes = "publishes"
 )
 
 // DB is an open registry. Its methods may be called from many goroutines: reads
@@ -77,6 +80,11 @@ func (db *DB) NextVersion(name string) (int, error) {
 // replaced is the one that did, 0 of none. A number that is taken is a
 // [thaw.CodeConflict] error: versions are immutable but for [DB.Update].
 func (db *DB) Put(v thaw.Version) (replaced int, err error) {
+	return db.put(v, func(*bbolt.Tx) error { return nil })
+}
+
+// put is Put with something else in the same transaction.
+func (db *DB) put(v thaw.Version, also func(*bbolt.Tx) error) (replaced int, err error) {
 	if err := thaw.CheckName(v.Function); err != nil {
 		return 0, err
 	}
@@ -105,7 +113,7 @@ func (db *DB) Put(v thaw.Version) (replaced int, err error) {
 			return err
 		}
 		replaced = f.Serves
-		return putFunction(tx, f.Move(v.Number))
+		return errors.Join(putFunction(tx, f.Move(v.Number)), also(tx))
 	})
 	return replaced, wrap("store version", v.Function, err)
 }
@@ -238,14 +246,15 @@ func wrapList(err error) error {
 	return fmt.Errorf("list functions: %w", err)
 }
 
-// Delete removes a function with all its versions and aliases; its counter stays.
+// Delete removes a function with all its versions and aliases, and what is noted of
+// its publish; its counter stays.
 // A name that is not there is a [thaw.CodeNotFound] error.
 func (db *DB) Delete(name string) error {
 	return wrap("delete function", name, db.bolt.Update(func(tx *bbolt.Tx) error {
 		if _, err := functionBucket(tx, name); err != nil {
 			return err
 		}
-		if err := tx.Bucket([]byte(bucketFunctions)).Delete([]byte(name)); err != nil {
+		if err := errors.Join(tx.Bucket([]byte(bucketFunctions)).Delete([]byte(name)), tx.Bucket([]byte(bucketPublishes)).Delete([]byte(name))); err != nil {
 			return err
 		}
 		return tx.Bucket([]byte(bucketVersions)).DeleteBucket([]byte(name))

@@ -29,6 +29,9 @@ type Draft struct {
 	Version  int
 }
 
+// ID is what the snapshot will be called.
+func (d *Draft) ID() string { return d.id }
+
 // Draft begins a snapshot of a guest with memory bytes. Nothing of it can be
 // seen until it is published.
 //

@@ -50,7 +50,7 @@ func serveMemory(t *testing.T) *testDaemon {
 		}
 		s := schedule.Start(q, nil, slog.New(slog.DiscardHandler))
 		stop := func(ctx context.Context) error { s.Close(); return errors.Join(q.Close(ctx), e.close(ctx)) }
-		return engine{acceptor: q, queue: q, schedules: s, secrets: e, invoker: e, deployer: e, publisher: e, catalog: e, finder: e, versions: e, snapshots: e, verifier: e, monitor: e, prestarted: func() (int, bool) { return 0, true }, load: func() thaw.Load { return thaw.Load{} }, accelerator: func() string { return "none, in memory" }, close: stop}, nil
+		return engine{acceptor: q, queue: q, schedules: s, secrets: e, invoker: e, deployer: e, publisher: e, journal: e, catalog: e, finder: e, versions: e, snapshots: e, verifier: e, monitor: e, prestarted: func() (int, bool) { return 0, true }, load: func() thaw.Load { return thaw.Load{} }, accelerator: func() string { return "none, in memory" }, close: stop}, nil
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- a.serve(ctx, f, start) }()
@@ -116,7 +116,7 @@ func TestLifeOfAFunction(t *testing.T) {
 	dir := pythonFolder(t)
 
 	got := d.thaw(t, "", "deploy", "hello", dir, "--memory", "512MiB", "--env", "K=V", "--package", "python3-pil,python3-numpy", "--package", "python3-pil")
-	got.want(t, 0, "hello version 1: python3, 512 MiB memory, code 8.0 KiB\n", "  image       12.3 ms  code disk built\n")
+	got.want(t, 0, "hello version 1: python3, 512 MiB memory, code 8.0 KiB\n", "  build       12.3 ms  code disk built\n")
 	if v := d.engine.functions["hello"]; v.MemoryBytes != 512<<20 || v.Env["K"] != "V" || v.Timeout != thaw.DefaultTimeout || v.Handler != "app.handler" {
 		t.Errorf("%+v", v)
 	}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -14,7 +16,7 @@ import (
 )
 
 func newDeployCommand(a *app) *cobra.Command {
-	f := deployFlags{memory: thaw.DefaultMemory}
+	f, detach := deployFlags{memory: thaw.DefaultMemory}, false
 	cmd := &cobra.Command{
 		Use:   "deploy [NAME] [DIR]",
 		Short: "Make a new version of a function from a folder or an image",
@@ -27,8 +29,11 @@ With --image the function is an OCI image (docs/runtimes.md): REGISTRY/REPOSITOR
 pulled by the daemon, or one on this disk, which is sent to it: oci:FOLDER[:TAG],
 oci-archive:FILE, docker-archive:FILE, or a path to any of these. No DIR is needed.
 
-The version serves once it has booted, its code has initialised, and a snapshot
-of that has been taken and verified; until then the one before it does. Earlier
+The version serves once it has booted, its code has initialised and served the sample
+events of --prime, and a snapshot of that has been taken, verified, and restored once
+more to record its working set; until then the one before it does, and after an error.
+A sample event at which the function fails is one. A daemon that is killed meanwhile
+leaves the rest to the next one, once it has the code (docs/publish.md). Earlier
 versions stay, up to a number (thaw serve --keep-versions): see thaw versions, rollback
 and alias. Steps go to standard error, the result to standard output; with -o json every step is a
 value of its own there. thaw.yaml and folders called .git and __pycache__ stay behind.`,
@@ -37,6 +42,7 @@ value of its own there. thaw.yaml and folders called .git and __pycache__ stay b
   thaw deploy hello ./hello --env MODE=fast --env LEVEL=3
   thaw deploy resize ./resize --handler image.resize --memory 512MiB --timeout 10s
   thaw deploy thumbnail ./thumbnail --package python3-numpy --package python3-pil
+  thaw deploy thumbnail ./thumbnail --prime '{"width": 64}' --prime large.json
   thaw deploy web ./web --runtime provided
   thaw deploy web --image registry.example/web:1.2 --memory 512MiB
   docker save web -o web.tar && thaw deploy web --image ./web.tar --cmd app.handler`,
@@ -47,10 +53,12 @@ value of its own there. thaw.yaml and folders called .git and __pycache__ stay b
 			if err != nil {
 				return err
 			}
+			d.detach = detach
 			return a.deploy(cmd.Context(), d)
 		},
 	}
 	f.add(cmd)
+	cmd.Flags().BoolVar(&detach, "detach", false, "return when the code has been taken and leave the rest to the daemon: see thaw deploys")
 	return a.quietFlag(cmd, "print NAME:VERSION alone")
 }
 
@@ -60,7 +68,14 @@ func (a *app) deploy(ctx context.Context, d deployment) error {
 		return err
 	}
 	defer c.Close()
-	version, err := a.makeVersion(ctx, c, d)
+	if d.detach {
+		return a.deployDetached(ctx, c, d)
+	}
+	var version thaw.Version
+	err = a.makeVersion(ctx, c, d, func(code io.Reader, events func(thaw.DeployEvent)) (err error) {
+		version, err = c.Deploy(ctx, d.name, d.settings, code, events)
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -90,22 +105,44 @@ func deployedCode(ctx context.Context, dir string, s thaw.Settings) (io.ReadClos
 	return pack(dir), nil
 }
 
-// makeVersion builds, checks and deploys the code.
-func (a *app) makeVersion(ctx context.Context, c *client.Client, d deployment) (thaw.Version, error) {
+// makeVersion builds and checks the code, and has deploy send it.
+func (a *app) makeVersion(ctx context.Context, c *client.Client, d deployment, deploy func(io.Reader, func(thaw.DeployEvent)) error) error {
 	report := a.reporter()
 	defer report.close()
 	if err := d.runBuild(ctx, report); err != nil {
-		return thaw.Version{}, err
+		return err
 	}
 	code, err := deployedCode(ctx, d.dir, d.settings)
 	if err != nil {
-		return thaw.Version{}, err
+		return err
 	}
 	defer code.Close()
 	if err := d.checkSchedules(ctx, c); err != nil {
-		return thaw.Version{}, err
+		return err
 	}
-	return c.Deploy(ctx, d.name, d.settings, code, report.event)
+	return deploy(code, report.event)
+}
+
+// deployDetached leaves what comes after the code to the daemon.
+func (a *app) deployDetached(ctx context.Context, c *client.Client, d deployment) error {
+	if d.declared {
+		return thaw.Errorf(thaw.CodeInvalid, "thaw.yaml has schedules, which are set when the version serves: deploy without --detach")
+	}
+	var p thaw.Publish
+	err := a.makeVersion(ctx, c, d, func(code io.Reader, _ func(thaw.DeployEvent)) (err error) {
+		p, err = c.DeployDetached(ctx, d.name, d.settings, code)
+		return err
+	})
+	switch {
+	case err != nil:
+		return err
+	case a.quiet:
+		return a.names(thaw.RefTo(p.Function, p.Number).String())
+	case a.asValues():
+		return a.nextValue(p)
+	}
+	_, err = fmt.Fprintf(a.stdout, "%s version %d is being published: `thaw deploys` shows how far it is\n", p.Function, p.Number)
+	return written(err)
 }
 
 // pack streams a folder; closing the stream ends the goroutine that writes it.
@@ -135,6 +172,27 @@ func (a *app) warnOfBoots(v thaw.Version) {
 	if v.Problem != "" {
 		fmt.Fprintf(a.stderr, paletteOf(a.stderr).yellow("thaw: warning:")+" no snapshot, every start of %s is a boot: %s\n", v.Function, oneLine(v.Problem))
 	}
+}
+
+// warnOfAllBoots warns of those of all that have to boot, in a line.
+func (a *app) warnOfAllBoots(all []thaw.Version) {
+	const most = 5
+	boot := slices.DeleteFunc(slices.Clone(all), func(v thaw.Version) bool { return v.Problem == "" })
+	if len(boot) == 0 {
+		return
+	}
+	if len(boot) == 1 {
+		a.warnOfBoots(boot[0])
+		return
+	}
+	var names []string
+	for _, v := range boot[:min(len(boot), most)] {
+		names = append(names, v.Function)
+	}
+	if len(boot) > most {
+		names = append(names, "…")
+	}
+	fmt.Fprintf(a.stderr, paletteOf(a.stderr).yellow("thaw: warning:")+" %d functions have no snapshot, every start of them is a boot: %s; `thaw describe NAME` says why\n", len(boot), strings.Join(names, ", "))
 }
 
 // checkCode finds the mistakes in a folder that need no daemon to be seen.

@@ -21,6 +21,8 @@ import (
 type deployment struct {
 	dir, name string
 	settings  thaw.Settings
+	// detach leaves the deploy to the daemon, once that has the code.
+	detach bool
 	// build is a shell command to run in dir first, "" for none.
 	build string
 	// declared says that schedules are all that the function is to have.

@@ -40,11 +40,15 @@ func (a *app) describe(ctx context.Context, c *client.Client, name string) error
 	if a.asValues() {
 		return a.value(d)
 	}
+	a.warnOfBoots(d.Version)
 	return writeDescription(a.stdout, d)
 }
 
 func writeDescription(w io.Writer, d thaw.Description) error {
 	rows := append(versionFields(d), settingFields(d.Version)...)
+	if d.Deploy != nil {
+		rows = append(rows, [2]string{"last deploy", deployLine(*d.Deploy)})
+	}
 	rows = append(rows, snapshotFields(d)...)
 	for _, disk := range d.Disks {
 		rows = append(rows, [2]string{"disk", disk})
@@ -106,6 +110,9 @@ func settingFields(v thaw.Version) [][2]string {
 	}
 	if len(v.Packages) > 0 {
 		rows = append(rows, [2]string{"packages", strings.Join(v.Packages, " ")})
+	}
+	if len(v.Prime) > 0 {
+		rows = append(rows, [2]string{"prime", fmt.Sprintf("%d sample events before the snapshot", len(v.Prime))})
 	}
 	if len(v.Env) > 0 {
 		// Values may be secrets: -o json shows them to who asks.

@@ -46,6 +46,7 @@ func (a *app) functions(cmd *cobra.Command, q thaw.FunctionQuery) error {
 	if err != nil {
 		return err
 	}
+	a.warnOfAllBoots(all)
 	l := listing{values: all, head: []string{"FUNCTION", "VERSION", "RUNTIME", "MEMORY", "CODE", "START", "CREATED"}}
 	for _, v := range all {
 		l.names = append(l.names, v.Function)
@@ -60,7 +61,7 @@ func (a *app) functions(cmd *cobra.Command, q thaw.FunctionQuery) error {
 
 func startOf(v thaw.Version) string {
 	if v.Snapshot == "" {
-		return "boot"
+		return "boot, no snapshot"
 	}
 	return "snapshot"
 }

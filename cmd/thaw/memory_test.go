@@ -38,7 +38,7 @@ func newMemoryEngine() *memoryEngine {
 }
 
 func (e *memoryEngine) Deploy(_ context.Context, name string, s thaw.Settings, code io.Reader, events func(thaw.DeployEvent)) (thaw.Version, error) {
-	events(thaw.DeployEvent{Step: "image", Message: "building the code disk"})
+	events(thaw.DeployEvent{Step: "build", Message: "building the code disk"})
 	var files []string
 	for r := tar.NewReader(code); ; {
 		h, err := r.Next()
@@ -50,7 +50,7 @@ func (e *memoryEngine) Deploy(_ context.Context, name string, s thaw.Settings, c
 		}
 		files = append(files, h.Name)
 	}
-	events(thaw.DeployEvent{Step: "image", Message: "code disk built", DurationMS: 12.3})
+	events(thaw.DeployEvent{Step: "build", Message: "code disk built", DurationMS: 12.3})
 	events(thaw.DeployEvent{Step: "init", Message: "starting the runtime"})
 	if s.Env["FAIL"] != "" {
 		return thaw.Version{}, thaw.Errorf(thaw.CodeFunction, "init failed: %s", s.Env["FAIL"])
@@ -62,6 +62,15 @@ func (e *memoryEngine) Deploy(_ context.Context, name string, s thaw.Settings, c
 	e.versions[name], e.pointers[name] = append(e.versions[name], v), e.pointers[name].Move(v.Number)
 	events(thaw.DeployEvent{Step: "activate", Message: "serving", DurationMS: 0.5, Version: &v})
 	return v, nil
+}
+
+func (e *memoryEngine) Publishes(context.Context) ([]thaw.Publish, error) {
+	began := time.Now().Add(-5 * time.Second)
+	return []thaw.Publish{
+		{Function: "bad", State: thaw.PublishFailed, Step: thaw.StepBuild, Began: began, Ended: began.Add(time.Second), Error: "undone: the daemon ended\nmore", Code: thaw.CodeUnavailable},
+		{Function: "hello", Number: 3, State: thaw.PublishRunning, Step: thaw.StepPrime, Began: began, Detached: true, Resumed: 1,
+			Steps: []thaw.PublishStep{{Step: thaw.StepBoot, DurationMS: 4100}, {Step: thaw.StepInit, DurationMS: 855}}},
+	}, nil
 }
 
 func (e *memoryEngine) Invoke(ctx context.Context, r thaw.InvokeRequest) (thaw.Reply, error) {
@@ -277,7 +286,7 @@ func (o *output) String() string {
 // Publish is a deploy that has ended when it returns.
 func (e *memoryEngine) Publish(ctx context.Context, r thaw.PublishRequest) (thaw.Deployment, error) {
 	v, err := e.Deploy(ctx, r.Function, r.Settings, r.Code, func(thaw.DeployEvent) {})
-	return thaw.Deployment{Version: v}, err
+	return thaw.Deployment{Version: v, Step: thaw.StepBuild, Began: time.Now()}, err
 }
 
 func (e *memoryEngine) Deployment(string) (thaw.Deployment, bool) { return thaw.Deployment{}, false }

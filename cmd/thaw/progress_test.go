@@ -24,14 +24,14 @@ func steps(live bool, wait time.Duration, events ...thaw.DeployEvent) string {
 
 func TestSteps(t *testing.T) {
 	got := steps(false, 0,
-		thaw.DeployEvent{Step: "image"},
-		thaw.DeployEvent{Step: "image", Message: "building the root disk"},
-		thaw.DeployEvent{Step: "image", Message: "disks are ready", DurationMS: 61_000},
+		thaw.DeployEvent{Step: "build"},
+		thaw.DeployEvent{Step: "build", Message: "building the root disk"},
+		thaw.DeployEvent{Step: "build", Message: "disks are ready", DurationMS: 61_000},
 		thaw.DeployEvent{Step: "activate"},
 		thaw.DeployEvent{Step: "activate", Message: "version 1 serves", DurationMS: 1.5},
 		thaw.DeployEvent{Step: "activate", Message: "the new version serves", Version: &thaw.Version{}})
-	want := "  image                building the root disk\n" +
-		"  image        61.0 s  disks are ready\n" +
+	want := "  build                building the root disk\n" +
+		"  build        61.0 s  disks are ready\n" +
 		"  activate    1.50 ms  version 1 serves\n"
 	if got != want {
 		t.Errorf("got\n%swant\n%s", got, want)

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"context"
 	"strconv"
 
 	"github.com/spf13/cobra"
 
 	"thaw"
+	"thaw/client"
 )
 
 func newPsCommand(a *app) *cobra.Command {
@@ -35,7 +37,35 @@ func (a *app) ps(cmd *cobra.Command) error {
 	for _, i := range all {
 		l.names = append(l.names, i.ID)
 	}
+	if !a.asValues() && !a.quiet {
+		if err := a.warnOfBooted(cmd.Context(), c, all); err != nil {
+			return err
+		}
+	}
 	return a.list(l)
+}
+
+// warnOfBooted warns of the versions whose VMs had to boot, as they have no snapshot.
+func (a *app) warnOfBooted(ctx context.Context, c *client.Client, all []thaw.Instance) error {
+	seen := map[string]bool{}
+	for _, i := range all {
+		ref := thaw.RefTo(i.Function, i.Version).String()
+		if i.Start != thaw.StartBoot || seen[ref] {
+			continue
+		}
+		seen[ref] = true
+		d, err := c.Describe(ctx, ref)
+		if thaw.CodeOf(err) == thaw.CodeNotFound {
+			continue // removed meanwhile
+		}
+		if err != nil {
+			return err
+		}
+		if d.Snapshot == "" {
+			a.warnOfBoots(d.Version)
+		}
+	}
+	return nil
 }
 
 func instanceHead() []string {

@@ -104,6 +104,7 @@ func commands(a *app) []*cobra.Command {
 	functions := []*cobra.Command{
 		newNewCommand(a),
 		newDeployCommand(a),
+		newDeploysCommand(a),
 		newInvokeCommand(a),
 		newListCommand(a),
 		newDescribeCommand(a),

@@ -58,6 +58,7 @@ type engine struct {
 	invoker   gateway.Invoker
 	deployer  gateway.Deployer
 	publisher gateway.Publisher
+	journal   gateway.Journal
 	catalog   gateway.Catalog
 	finder    gateway.Finder
 	versions  gateway.Versioner
@@ -223,6 +224,7 @@ func newHandler(e engine, f serveFlags, scrape http.Handler, logger *slog.Logger
 		Invoker:   e.invoker,
 		Deployer:  e.deployer,
 		Publisher: e.publisher,
+		Journal:   e.journal,
 		Catalog:   e.catalog,
 		Finder:    e.finder,
 		Versions:  e.versions,

@@ -24,6 +24,7 @@ type deployFlags struct {
 	timeout          time.Duration
 	env, packages    []string
 	image            imageFlags
+	prime            primeFlags
 	scale            scaleFlags
 	installScripts   bool
 	secrets          []string
@@ -41,6 +42,7 @@ func (f *deployFlags) add(cmd *cobra.Command) {
 	flags.BoolVar(&f.installScripts, "install-scripts", false, "let packages of requirements.txt or package.json execute code of theirs while they are installed")
 	flags.StringVar(&f.policy, settingPolicy, string(thaw.DefaultPolicy), "how VMs get their memory when an invocation does not say: `policy`, as in thaw invoke, also THAW_POLICY")
 	f.image.add(cmd)
+	f.prime.add(cmd)
 	f.scale.add(cmd)
 	completeWords(cmd, "runtime", runtimeNames()...)
 	completeWords(cmd, "policy", policyNames()...)
@@ -150,7 +152,7 @@ func (f deployFlags) override(cmd *cobra.Command, s thaw.Settings) (thaw.Setting
 	overrideIf(given("package"), &s.Packages, f.packages)
 	overrideIf(given("install-scripts"), &s.InstallScripts, f.installScripts)
 	overrideIf(given("secret"), &s.Secrets, f.secrets)
-	if err := errors.Join(f.image.override(given, &s), f.scale.override(cmd, &s), f.overrideEnv(&s)); err != nil {
+	if err := errors.Join(f.image.override(given, &s), f.prime.override(given, &s), f.scale.override(cmd, &s), f.overrideEnv(&s)); err != nil {
 		return s, err
 	}
 	return s.WithDefaults(), nil

@@ -30,6 +30,7 @@ const (
 	PathRollbackSuffix = "/rollback"
 	PathAliasesSuffix  = "/aliases"
 	PathInstances      = "/v1/instances"
+	PathDeploys        = "/v1/deploys"
 	// PathInstancesSuffix follows a function's path.
 	PathInstancesSuffix = "/instances"
 	PathInvocations     = "/v1/invocations" // + "/" + id
@@ -126,9 +127,10 @@ const (
 	// MaxImage is the same of a deploy that brings an OCI image: one of 10 GiB, and
 	// what tar and the image's layout add.
 	MaxImage = 11 << 30
-	// MaxSettings bounds the settings part of a deploy; its largest field, the
-	// environment, is bounded by thaw.MaxEnvBytes.
-	MaxSettings = 64 << 10
+	// MaxSettings bounds the settings part of a deploy; its largest fields, the
+	// sample events and the environment, are bounded by thaw.MaxPrimeBytes and
+	// thaw.MaxEnvBytes.
+	MaxSettings = 64<<10 + thaw.MaxPrimeBytes
 	// MaxAlias bounds the body that sets an alias.
 	MaxAlias = 16 << 10
 	// MaxLogLines is the most lines one request for logs returns.
@@ -156,7 +158,10 @@ type LambdaError struct {
 // line the error that ended it.
 type DeployLine struct {
 	thaw.DeployEvent
-	Error *Error `json:"error,omitempty"`
+	// Detached is how the deploy stands that goes on without its client, in the last
+	// line.
+	Detached *thaw.Publish `json:"detached,omitempty"`
+	Error    *Error        `json:"error,omitempty"`
 }
 
 // ErrorLine is a [DeployLine] or a [CheckLine] with nothing but an error.
@@ -215,6 +220,11 @@ type OpenFaaSFunction struct {
 	Replicas          int               `json:"replicas"`
 	AvailableReplicas int               `json:"availableReplicas"`
 	CreatedAt         time.Time         `json:"createdAt"`
+}
+
+// Deploys is the reply to a list of deploys: the latest of each function, by name.
+type Deploys struct {
+	Deploys []thaw.Publish `json:"deploys"`
 }
 
 // OpenFaaSInfo says what stands behind the paths of OpenFaaS.
