@@ -2,9 +2,11 @@ package thaw_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"reflect"
 	"testing"
 
 	"thaw"
@@ -45,5 +47,23 @@ func TestCodeOf(t *testing.T) {
 				t.Errorf("CodeOf = %q, want %q", got, c.want)
 			}
 		})
+	}
+}
+
+func TestFunctionErrorShapes(t *testing.T) {
+	for text, want := range map[string]thaw.FunctionError{
+		`{"errorType": "E", "errorMessage": "m", "requestId": "r", "stackTrace": ["a", "b"]}`: {Type: "E", Message: "m", Trace: []string{"a", "b"}},
+		`{"errorType": "E", "errorMessage": "m", "trace": ["a"]}`:                             {Type: "E", Message: "m", Trace: []string{"a"}},
+		`{"errorType": "E", "stackTrace": [{"path": "p", "line": 1}]}`:                        {Type: "E", Trace: []string{`{"path": "p", "line": 1}`}},
+		`{"errorType": "E", "stackTrace": "text", "trace": null}`:                             {Type: "E"},
+		`{}`: {},
+	} {
+		var got thaw.FunctionError
+		if err := json.Unmarshal([]byte(text), &got); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %+v, %v", text, got, err)
+		}
+	}
+	if err := json.Unmarshal([]byte(`{"errorType": 1}`), new(thaw.FunctionError)); err == nil {
+		t.Error("a type that is a number is taken")
 	}
 }

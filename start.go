@@ -225,6 +225,33 @@ type FunctionError struct {
 	Trace   []string `json:"stackTrace,omitempty"`
 }
 
+// UnmarshalJSON takes the shapes of Lambda's runtimes: a trace of texts, which is
+// called stackTrace or trace, or of objects, whose JSON are the lines then.
+func (e *FunctionError) UnmarshalJSON(b []byte) error {
+	var shape struct {
+		Type    string          `json:"errorType"`
+		Message string          `json:"errorMessage"`
+		Stack   json.RawMessage `json:"stackTrace"`
+		Trace   json.RawMessage `json:"trace"`
+	}
+	if err := json.Unmarshal(b, &shape); err != nil {
+		return err
+	}
+	*e = FunctionError{Type: shape.Type, Message: shape.Message}
+	for _, list := range []json.RawMessage{shape.Stack, shape.Trace} {
+		var lines []json.RawMessage
+		if json.Unmarshal(list, &lines) != nil {
+			continue // of no shape that is known
+		}
+		for _, l := range lines {
+			text := string(l)
+			_ = json.Unmarshal(l, &text) // stays what it is unless it is a text
+			e.Trace = append(e.Trace, text)
+		}
+	}
+	return nil
+}
+
 // JSON returns e as the object that is sent to callers.
 func (e FunctionError) JSON() []byte {
 	b, err := json.Marshal(e)

@@ -93,6 +93,9 @@ type Result struct {
 	// Finished says that the function's runtime is to be given no more (timeout,
 	// exit) and that the guest must be thrown away when nothing is under way.
 	Finished bool
+	// Unserved says that the runtime had ended before it was given the invocation, so
+	// that it may be made again elsewhere.
+	Unserved bool
 }
 
 // Failure returns the failure of the function that r tells of.
@@ -284,7 +287,7 @@ func (c *Conn) Invoke(ctx context.Context, inv Invocation) (Result, error) {
 	if len(m.FunctionError) > maxErrorType {
 		m.FunctionError = m.FunctionError[:maxErrorType]
 	}
-	return Result{FunctionError: m.FunctionError, Payload: f.Raw, Finished: m.Finished}, nil
+	return Result{FunctionError: m.FunctionError, Payload: f.Raw, Finished: m.Finished, Unserved: m.Unserved}, nil
 }
 
 // log hands one line to onLog, and drops what no honest agent sends.

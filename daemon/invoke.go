@@ -46,6 +46,14 @@ func (d *Daemon) Invoke(ctx context.Context, r thaw.InvokeRequest) (thaw.Reply, 
 	}
 	tail := d.logs.capture(record, r.LogTail)
 	payload, keep, err := call.run(ctx)
+	for call.unserved {
+		d.pool.Release(call.lease, false)
+		if err := call.acquire(ctx); err != nil {
+			tail.end()
+			return call.refused(err)
+		}
+		payload, keep, err = call.run(ctx)
+	}
 	call.end(err)
 	reply := thaw.Reply{Payload: payload, LogTail: tail.end(), Invocation: call.record}
 	call.finish(keep)
@@ -97,6 +105,7 @@ type call struct {
 	timeline *instance.Timeline
 	cached   bool // its snapshot was in the page cache, as far as anybody looked
 	late     bool // its start had begun before it came
+	unserved bool // by an instance that was there, whose runtime had ended since
 	record   thaw.Invocation
 }
 
@@ -170,6 +179,10 @@ func (c *call) run(ctx context.Context) (reply []byte, keep bool, err error) {
 	})
 	if err != nil {
 		return nil, false, err
+	}
+	// A runtime may end after its reply, as some do when the function has panicked.
+	if c.unserved = result.Unserved && c.record.Start == thaw.StartWarm; c.unserved {
+		return nil, false, nil
 	}
 	c.record.FunctionError = result.FunctionError
 	// First of all: what the guest touches after its reply is not for the set.

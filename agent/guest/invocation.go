@@ -49,9 +49,12 @@ func (a *api) fail(inv *invocation, fe thaw.FunctionError, finished bool) {
 		delete(a.invocations, inv.RequestID)
 	}
 	a.pending = slices.DeleteFunc(a.pending, func(p *invocation) bool { return p == inv })
+	unserved := finished && !inv.taken && fe.Type != thaw.ErrorTypeTimeout
 	a.mu.Unlock()
-	a.fn.tell(inv.session, &inv.call, fe.Message)
-	a.fn.link.send(inv.session, &wire.Result{RequestID: inv.RequestID, FunctionError: fe.Type, Finished: finished}, fe.JSON())
+	if !unserved {
+		a.fn.tell(inv.session, &inv.call, fe.Message)
+	}
+	a.fn.link.send(inv.session, &wire.Result{RequestID: inv.RequestID, FunctionError: fe.Type, Finished: finished, Unserved: unserved}, fe.JSON())
 }
 
 // forget leaves what is under way: its results are of a session that nobody listens

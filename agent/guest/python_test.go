@@ -232,7 +232,11 @@ func TestPythonEnds(t *testing.T) {
 			if all := strings.Join(texts, "\n"); !strings.Contains(all, tt.line) || !strings.Contains(all, tt.message) {
 				t.Errorf("log is %q", texts)
 			}
-			if r := g.invoke(c, "r2", "{}", time.Minute); !r.Finished || r.FunctionError != tt.kind {
+			if r.Unserved {
+				t.Error("what the runtime was given counts as unserved")
+			}
+			r = g.invoke(c, "r2", "{}", time.Minute)
+			if !r.Finished || r.FunctionError != tt.kind || r.Unserved != (tt.kind == thaw.ErrorTypeExit) {
 				t.Errorf("after the end: %+v", r)
 			}
 		})

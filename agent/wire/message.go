@@ -175,6 +175,9 @@ type Result struct {
 	// Finished says that the runtime is gone, or busy for good, and that the guest is
 	// to be given no further request.
 	Finished bool
+	// Unserved says that the runtime had ended before it was given the invocation,
+	// which may be served by another guest.
+	Unserved bool
 	// Refused is not empty when the agent did not take the invocation, which
 	// is a mistake of the host and no failure of the function.
 	Refused string
@@ -260,7 +263,7 @@ func (m *Invoke) fields() []field {
 func (m *Result) fields() []field {
 	return []field{
 		{"request_id", &m.RequestID}, {"function_error", &m.FunctionError},
-		{"finished", &m.Finished}, {"refused", &m.Refused},
+		{"finished", &m.Finished}, {"unserved", &m.Unserved}, {"refused", &m.Refused},
 	}
 }
 func (m *Log) fields() []field {
