@@ -102,6 +102,8 @@ func check(samples []Sample, at Coordinates) error {
 		switch {
 		case s.Start != k.Start():
 			return thaw.Errorf(thaw.CodeConflict, "the start was %s, not %s: is something else using the function? %s", s.Start, k.Start(), s.Reason)
+		case s.PhasesMS[thaw.PhaseQueue] > 0:
+			return thaw.Errorf(thaw.CodeThrottled, "a start waited %.1f ms for room; thaw serve --max-instances, --max-per-function and --memory-budget allow more", s.PhasesMS[thaw.PhaseQueue])
 		case k.Pool() && !s.Prestarted && len(samples) == 1:
 			return thaw.Errorf(thaw.CodeConflict, "somebody else took the VMM that was waiting: is something else using the daemon?")
 		case s.Layout != nil && s.Layout.Recording != "":
