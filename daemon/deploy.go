@@ -181,8 +181,8 @@ func (p *publication) activate(ctx context.Context) error {
 		if err != nil {
 			return "", err
 		}
-		d.retire(v.Function, replaced)
 		d.pool.Serve(*v)
+		d.retire(v.Function, replaced)
 		if err := d.pruneVersions(v.Function); err != nil { // v serves all the same
 			d.log.Error("older versions could not be removed", "function", v.Function, "version", v.Number, "error", err)
 		}

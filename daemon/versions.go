@@ -92,9 +92,9 @@ func (d *Daemon) Rollback(_ context.Context, name string, number int) (thaw.Vers
 		return v, err
 	}
 	d.log.Info("another version serves", "function", name, "version", v.Number, "before", replaced)
-	d.retire(name, replaced)
 	d.vmms.Expect(v.MemoryBytes)
 	d.pool.Serve(v)
+	d.retire(name, replaced)
 	if v.Snapshot == "" {
 		d.rebuild(v)
 	}

@@ -18,16 +18,14 @@ func (s *Scheduler) Serve(now time.Time, key Key) {
 }
 
 // Retire ends the instances that a version has: idle ones now, others when they
-// have no lease any more. It may get others.
+// have no lease any more. It may get others, and does if it serves and has a minimum.
 func (s *Scheduler) Retire(now time.Time, key Key) {
 	v := s.versions[key]
 	if v == nil {
 		return
 	}
-	if v.function.serves == v {
-		v.function.serves = nil
-	}
 	s.retire(v)
+	s.lacking = s.lacking || v.function.serves == v
 	s.dispatch(now)
 }
 
@@ -59,7 +57,7 @@ func (s *Scheduler) Remove(now time.Time, key Key) {
 	}
 	v := s.versions[key]
 	if v.function.serves == v {
-		v.function.histogram = nil // the function goes
+		v.function.serves, v.function.histogram = nil, nil // the function goes
 	}
 	v.removed = true
 	for len(v.line) > 0 {

@@ -466,6 +466,12 @@ func TestMinimum(t *testing.T) {
 	if kept() != 2 {
 		t.Errorf("%d instances", kept())
 	}
+	w.Retire(w.now, key("f")) // while it serves: its instances are replaced
+	w.after()
+	if len(w.ending) != 2 || len(w.starting) != 2 {
+		t.Errorf("%d end and %d start, want both to be replaced", len(w.ending), len(w.starting))
+	}
+	w.settle()
 	other := Key{"f", 2}
 	w.know(s, other)
 	w.Serve(w.now, other)
