@@ -1,11 +1,13 @@
 package e2e
 
 import (
+	"os"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"thaw"
+	"thaw/project"
 )
 
 // thumbnail is the reply of the example of that name.
@@ -20,7 +22,15 @@ type thumbnail struct {
 // NumPy and Pillow make on any machine.
 func TestPackages(t *testing.T) {
 	s := open(t, t.TempDir(), nil)
-	s.deploy(t, "thumbnail", "../examples/thumbnail", thaw.Settings{Packages: []string{"python3-pil", "python3-numpy"}})
+	text, err := os.ReadFile("../examples/thumbnail/thaw.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := project.Parse("thaw.yaml", text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.deploy(t, p.Name, "../examples/thumbnail", p.Settings)
 	if got, want := s.describe(t, "thumbnail").Packages, []string{"python3-numpy", "python3-pil"}; !cmp.Equal(got, want) {
 		t.Errorf("packages %q, want %q", got, want)
 	}

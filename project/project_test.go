@@ -2,6 +2,7 @@ package project_test
 
 import (
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -157,6 +158,25 @@ func wantMistake(t *testing.T, text, want string) {
 	begin, rest := strings.CutSuffix(want, "…")
 	if thaw.CodeOf(err) != thaw.CodeInvalid || err.Error() != want && !(rest && strings.HasPrefix(err.Error(), begin)) {
 		t.Errorf("%.40q:\n got %v\nwant %s", text, err, want)
+	}
+}
+
+// TestExamples has the project file of each example be right, and call it what its
+// folder is called.
+func TestExamples(t *testing.T) {
+	all, err := filepath.Glob("../examples/*")
+	if err != nil || len(all) < 5 {
+		t.Fatalf("examples %q: %v", all, err)
+	}
+	for _, dir := range all {
+		text, err := os.ReadFile(filepath.Join(dir, project.FileName))
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if p, err := project.Parse(dir, text); err != nil || p.Name != filepath.Base(dir) {
+			t.Errorf("%s: name %q, %v", dir, p.Name, err)
+		}
 	}
 }
 
