@@ -195,6 +195,10 @@ func (u *Unpacker) clear(f folder, base string, folder bool) error {
 // hide applies a whiteout to what the layers below have made. The entries of its
 // own layer stay, whether they come before or after it.
 func (u *Unpacker) hide(dir, base string) (err error) {
+	gone := strings.TrimPrefix(base, whiteout)
+	if gone == "" || gone == "." || gone == ".." {
+		return thaw.Errorf(thaw.CodeInvalid, "a layer hides %.200q, which is no name", gone)
+	}
 	f, err := u.enter(dir)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
 		return nil // nothing to hide
@@ -203,16 +207,13 @@ func (u *Unpacker) hide(dir, base string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	switch gone := strings.TrimPrefix(base, whiteout); {
+	switch {
 	case base == whiteoutOpaque:
 		return u.removeBelow(f)
 	case strings.HasPrefix(base, whiteoutOwn):
 		return nil
-	case gone == "" || gone == "." || gone == "..":
-		return thaw.Errorf(thaw.CodeInvalid, "a layer hides %.200q, which is no name", gone)
-	default:
-		return u.removeLower(f, gone)
 	}
+	return u.removeLower(f, gone)
 }
 
 func (u *Unpacker) removeBelow(f folder) error {

@@ -190,13 +190,14 @@ func (v *verified) Read(p []byte) (int, error) {
 	switch {
 	case v.left < 0:
 		return 0, v.damaged(fmt.Sprintf("it is longer than %d bytes", v.want.Size))
-	case !errors.Is(err, io.EOF):
-		return n, err
-	case v.left > 0:
+	case err == nil:
+		return n, nil
+	case v.left == 0: // whatever else there is to say of it
+		if got := hex.EncodeToString(v.sum.Sum(nil)); got != v.want.Digest.Hex {
+			return n, v.damaged("its content is sha256:" + got)
+		}
+	case errors.Is(err, io.EOF):
 		return n, v.damaged(fmt.Sprintf("%d of %d bytes are missing", v.left, v.want.Size))
-	}
-	if got := hex.EncodeToString(v.sum.Sum(nil)); got != v.want.Digest.Hex {
-		return n, v.damaged("its content is sha256:" + got)
 	}
 	return n, err
 }
