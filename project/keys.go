@@ -32,6 +32,10 @@ func Keys() []Key {
 		{"packages", "list of strings", "", "Debian packages that python3 and node need, such as `python3-numpy`", readPackages},
 		{"install_scripts", "bool", "false", "let packages of `requirements.txt` or `package.json` execute code of theirs while they are installed", readInstallScripts},
 		{"secrets", "list of strings", "", "secrets that it finds in /run/thaw/secrets, see [secrets](secrets.md)", readSecrets},
+		{"image", "string", "", "the OCI image that it is made of, see runtimes.md; a path is one from this folder", readImage},
+		{"entry_point", "list of strings", "", "what is executed instead of the image's ENTRYPOINT, by words", readEntryPoint},
+		{"command", "list of strings", "", "what follows it instead of the image's CMD, by words", readCommand},
+		{"working_directory", "string", "", "where it is executed instead of the image's WORKDIR", readWorkingDirectory},
 		{"policy", "string", "auto", "how its VMs get their memory when an invocation does not say: " + policies(), readPolicy},
 		{"build", "string", "", "a shell command that `thaw deploy` runs in the folder first, such as `go build -o bootstrap .`", readBuild},
 		{"schedules", "list of schedules", "", "all that the function is to have, see below; without the key those there are stay", readSchedules},
@@ -138,6 +142,34 @@ func readPolicy(p *Project, v strictyaml.Value) error {
 func readDescription(p *Project, v strictyaml.Value) (err error) {
 	p.Settings.Description, err = nonEmpty(v)
 	return err
+}
+
+func readImage(p *Project, v strictyaml.Value) (err error) {
+	image(p).Reference, err = nonEmpty(v)
+	return err
+}
+
+func readEntryPoint(p *Project, v strictyaml.Value) (err error) {
+	image(p).EntryPoint, err = v.Texts()
+	return err
+}
+
+func readCommand(p *Project, v strictyaml.Value) (err error) {
+	image(p).Command, err = v.Texts()
+	return err
+}
+
+func readWorkingDirectory(p *Project, v strictyaml.Value) (err error) {
+	image(p).WorkingDirectory, err = nonEmpty(v)
+	return err
+}
+
+// image is what p says of an image, at first nothing.
+func image(p *Project) *thaw.ContainerImage {
+	if p.Settings.Image == nil {
+		p.Settings.Image = &thaw.ContainerImage{}
+	}
+	return p.Settings.Image
 }
 
 // nonEmpty reads a string that cannot be empty: that would mean the default.
