@@ -3,6 +3,7 @@ package oci_test
 import (
 	"archive/tar"
 	"bytes"
+	"encoding/json"
 	"errors"
 	"io"
 	"log"
@@ -413,4 +414,23 @@ func FuzzReceive(f *testing.F) {
 			t.Errorf("the stream is at fault, not the machine: %v", err)
 		}
 	})
+}
+
+// TestTooLarge has an image say that it is.
+func TestTooLarge(t *testing.T) {
+	dir := t.TempDir()
+	im := build(t, "amd64", "x", command("x"))
+	writeLayout(t, dir, map[string]v1.Image{"1": im}, nil)
+	m, err := im.Manifest()
+	must(t, err)
+	m = m.DeepCopy()
+	m.Layers[0].Size = oci.MaxBytes + 1
+	raw, err := json.Marshal(m)
+	must(t, err)
+	h := idOf(raw)
+	index, err := json.Marshal(v1.IndexManifest{SchemaVersion: 2, Manifests: []v1.Descriptor{{MediaType: types.OCIManifestSchema1, Size: int64(len(raw)), Digest: h}}})
+	must(t, err, os.WriteFile(filepath.Join(dir, "blobs/sha256", h.Hex), raw, 0o600), os.WriteFile(filepath.Join(dir, "index.json"), index, 0o600))
+	if _, err := oci.OpenLayout(t.Context(), os.DirFS(dir), ""); thaw.CodeOf(err) != thaw.CodeTooLarge {
+		t.Errorf("error %v", err)
+	}
 }
