@@ -44,11 +44,7 @@ func layer(t testing.TB, files map[string][]byte) v1.Layer {
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
-	l, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b.Bytes())), nil })
-	if err != nil {
-		t.Fatal(err)
-	}
-	return l
+	return layerOf(t, b.Bytes())
 }
 
 // buildImage makes an image of layers that says how it is run.
@@ -70,7 +66,7 @@ func buildImage(t testing.TB, config v1.Config, architecture string, layers ...v
 	return im
 }
 
-// program is a layer that has a static program which speaks the Runtime API.
+// programLayer has a static program which speaks the Runtime API.
 func programLayer(t *testing.T) v1.Layer {
 	t.Helper()
 	program, err := os.ReadFile(goBuild(t, "bootstrap", "../examples/provided-go"))
@@ -105,6 +101,39 @@ func sizeOf(t *testing.T, file string) int64 {
 		t.Fatal(err)
 	}
 	return info.Size()
+}
+
+// packageLayer is what a Debian package has, as a layer.
+func packageLayer(t *testing.T, name string) v1.Layer {
+	t.Helper()
+	dir := filepath.Join(cache(t), "debs")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	debs, _ := filepath.Glob(filepath.Join(dir, name+"_*.deb")) // the pattern is good
+	if len(debs) == 0 {
+		cmd := exec.Command("apt-get", "-q", "download", name)
+		cmd.Dir = dir
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Skipf("package %s cannot be had (%v): run `apt-get update`, or put it into %s:\n%s", name, err, dir, out)
+		}
+		debs, _ = filepath.Glob(filepath.Join(dir, name+"_*.deb"))
+	}
+	content, err := exec.Command("dpkg-deb", "--fsys-tarfile", debs[0]).Output()
+	if err != nil {
+		t.Fatalf("unpack %s: %v", debs[0], err)
+	}
+	return layerOf(t, content)
+}
+
+// layerOf is a layer that a tar file is.
+func layerOf(t testing.TB, content []byte) v1.Layer {
+	t.Helper()
+	l, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(content)), nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
 }
 
 // runtimeClient returns the files of the Python client that AWS publishes for its
