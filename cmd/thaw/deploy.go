@@ -25,6 +25,9 @@ DIR is another. thaw.yaml in the folder has its settings, and its name unless NA
 gives it; flags override that (docs/project-file.md). A DIR without NAME has a slash
 in it, or is "." or "..".
 
+What requirements.txt or package.json in the folder asks for is installed by the daemon
+and kept, so that the next deploy downloads nothing (docs/runtimes.md).
+
 With --image the function is an OCI image (docs/runtimes.md): REGISTRY/REPOSITORY:TAG,
 pulled by the daemon, or one on this disk, which is sent to it: oci:FOLDER[:TAG],
 oci-archive:FILE, docker-archive:FILE, or a path to any of these. No DIR is needed.
