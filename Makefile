@@ -9,7 +9,7 @@ export THAW_TEST_CACHE ?= $(CACHE)/test
 AGENT   := image/embedded/thaw-agent
 LDFLAGS := -s -w
 
-.PHONY: all build demo bench bench-full test lint fuzz bench deps clean
+.PHONY: all build demo bench bench-full test soak lint fuzz bench deps clean
 
 all: build
 
@@ -37,6 +37,11 @@ bench-full: deps build
 test: deps build
 	$(GO) vet ./...
 	$(GO) test -timeout 18m ./...
+
+## soak: every kind of request for SOAK, the daemon killed twice meanwhile; accounts for all of them
+SOAK ?= 10m
+soak: deps build
+	SOAK=$(SOAK) $(GO) test ./e2e -run '^TestSoak$$' -v -count 1 -timeout 60m
 
 ## lint: the rules in .golangci.yml
 lint:
