@@ -40,7 +40,7 @@ func (d *Daemon) Invoke(ctx context.Context, r thaw.InvokeRequest) (thaw.Reply, 
 	r, why := withPolicy(r, v)
 	ref, _ := thaw.ParseRef(r.Function) // as resolve has done
 	record := thaw.Invocation{ID: cmp.Or(r.ID, uuid.New()), Function: v.Function, Version: v.Number, Qualifier: ref.Qualifier, Time: start.UTC(), Trace: r.Trace}
-	call := &call{daemon: d, version: v, request: r, why: why, timeline: instance.NewTimeline(), record: record}
+	call := &call{daemon: d, version: v, request: r, why: why, timeline: instance.NewTimeline(), began: start, record: record}
 	if err := call.acquire(ctx); err != nil {
 		return call.refused(err)
 	}
@@ -60,9 +60,10 @@ func (d *Daemon) Invoke(ctx context.Context, r thaw.InvokeRequest) (thaw.Reply, 
 	return reply, err
 }
 
-// ended returns the record of an invocation that ends now, with err.
-func ended(record thaw.Invocation, err error) thaw.Invocation {
-	record.DurationMS = float64(time.Since(record.Time).Microseconds()) / 1e3
+// ended returns the record of an invocation that ends now, with err. The time in the
+// record is of the wall clock alone, which may have been set since began.
+func ended(record thaw.Invocation, began time.Time, err error) thaw.Invocation {
+	record.DurationMS = float64(time.Since(began).Microseconds()) / 1e3
 	if err != nil {
 		record.Error, record.ErrorCode = err.Error(), thaw.CodeOf(err)
 	}
@@ -106,6 +107,7 @@ type call struct {
 	cached   bool // its snapshot was in the page cache, as far as anybody looked
 	late     bool // its start had begun before it came
 	unserved bool // by an instance that was there, whose runtime had ended since
+	began    time.Time
 	record   thaw.Invocation
 }
 
@@ -161,7 +163,7 @@ const queueNoted = time.Millisecond
 
 // end completes the record but for what is measured later.
 func (c *call) end(err error) {
-	c.record = ended(c.record, err)
+	c.record = ended(c.record, c.began, err)
 	c.record.PhasesMS, c.record.Spans = c.timeline.Milliseconds(), c.timeline.Spans()
 }
 

@@ -26,6 +26,7 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
+	"time"
 
 	"thaw"
 	"thaw/gateway/api"
@@ -171,6 +172,9 @@ type Config struct {
 	Info func() api.Info
 	// Metrics answers those who scrape.
 	Metrics http.Handler
+	// Patience is how long a client may take to read each large part of a reply; 0 is
+	// a minute.
+	Patience time.Duration
 	// Logger gets one line per request and the detail of internal errors.
 	Logger *slog.Logger
 }

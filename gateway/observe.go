@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -41,7 +42,7 @@ func exchangeOf(r *http.Request) *exchange {
 func (h handlers) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		x := &exchange{id: rand.Text(), began: time.Now()}
-		rec := &recorder{ResponseWriter: w}
+		rec := &recorder{ResponseWriter: w, patience: cmp.Or(h.Patience, bodyTimeout)}
 		rec.Header().Set(api.HeaderRequestID, x.id)
 		rec.Header().Set("X-Content-Type-Options", "nosniff")
 		defer func() { h.log(r, rec, x) }()
@@ -81,8 +82,9 @@ func level(r *http.Request, x *exchange) slog.Level {
 // recorder notes what was sent through it.
 type recorder struct {
 	http.ResponseWriter
-	status int
-	bytes  int64
+	patience time.Duration
+	status   int
+	bytes    int64
 }
 
 func (w *recorder) WriteHeader(status int) {
@@ -96,10 +98,20 @@ func (w *recorder) Write(p []byte) (int, error) {
 	if w.status == 0 {
 		w.status = http.StatusOK
 	}
+	if len(p) > hasty {
+		conn := http.NewResponseController(w.ResponseWriter)
+		// A writer without deadlines is that of a test; nothing is lost.
+		_ = conn.SetWriteDeadline(time.Now().Add(w.patience))
+		defer func() { _ = conn.SetWriteDeadline(time.Time{}) }()
+	}
 	n, err := w.ResponseWriter.Write(p)
 	w.bytes += int64(n)
 	return n, err
 }
+
+// hasty is what the buffers of a connection take at once; for the rest a client that
+// does not read would be waited for without end.
+const hasty = 16 << 10
 
 // Unwrap lets http.ResponseController reach the connection.
 func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }

@@ -120,7 +120,7 @@ type Queue struct {
 // The caller closes the queue.
 func Open(cfg Config) (*Queue, error) {
 	if cfg.Clock == nil {
-		cfg.Clock = systemClock{}
+		cfg.Clock = systemClock{time.Now()}
 	}
 	if cfg.Chance == nil {
 		cfg.Chance = rand.Float64
@@ -302,7 +302,13 @@ func (q *Queue) String() string {
 	return fmt.Sprintf("%d items, %d bytes, %d under way", len(q.items), q.bytes, q.busy)
 }
 
-type systemClock struct{}
+// systemClock begins with the wall clock and goes on by the monotonic one: a wall
+// clock that is set does not hold up what waits, nor has it expire. What a start of the
+// daemon finds is looked at by the wall clock again, see takeBack.
+type systemClock struct{ began time.Time }
 
-func (systemClock) Now() time.Time                         { return time.Now().UTC() }
+// Now implements [Clock].
+func (c systemClock) Now() time.Time { return c.began.Add(time.Since(c.began)).UTC() }
+
+// After implements [Clock].
 func (systemClock) After(d time.Duration) <-chan time.Time { return time.After(d) }

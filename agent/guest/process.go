@@ -24,6 +24,8 @@ const errorTypeEntrypoint = "Runtime.InvalidEntrypoint"
 type process struct {
 	pid  int
 	pid1 bool
+	// credential is whom it runs as, nil for the agent's own user.
+	credential *syscall.Credential
 
 	mu     sync.Mutex
 	exited bool
@@ -33,6 +35,9 @@ type process struct {
 func startProcess(cfg Config, m wire.Init, env []string, output []*os.File) (*process, error) {
 	dir, credential, err := surroundings(cfg, m.Container)
 	if err != nil {
+		return nil, err
+	}
+	if err := handOver(cfg, credential); err != nil {
 		return nil, err
 	}
 	argv, err := command(cfg, m, dir, variable(env, "PATH"))
@@ -53,7 +58,7 @@ func startProcess(cfg Config, m wire.Init, env []string, output []*os.File) (*pr
 	if err != nil {
 		return nil, fmt.Errorf("Error: fork/exec %s: %w", argv[0], err) // Lambda's words
 	}
-	return &process{pid: pid, pid1: cfg.PID1}, nil
+	return &process{pid: pid, pid1: cfg.PID1, credential: credential}, nil
 }
 
 // command returns what to execute: m's command, or the program of its runtime.

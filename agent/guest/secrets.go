@@ -1,9 +1,11 @@
 package guest
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"thaw"
 	"thaw/agent/wire"
@@ -19,8 +21,12 @@ func (a *Agent) secrets(f wire.Frame) error {
 		return err
 	}
 	var answer wire.Given
+	owner := a.cfg.Credential
+	if a.fn != nil {
+		owner = a.fn.proc.credential
+	}
 	for _, v := range values {
-		if err := a.keepSecret(v); err != nil {
+		if err := keepSecret(a.cfg.SecretsDir, v, owner); err != nil {
 			answer.Error = err.Error()
 			break
 		}
@@ -30,20 +36,36 @@ func (a *Agent) secrets(f wire.Frame) error {
 	return nil
 }
 
-// keepSecret writes one, for the function's user only. Its folder is the agent's own.
-func (a *Agent) keepSecret(v thaw.SecretValue) error {
-	f, err := os.OpenFile(filepath.Join(a.cfg.SecretsDir, v.Name), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, secretMode)
+// keepSecret writes one, for owner only. Its folder is the agent's own.
+func keepSecret(dir string, v thaw.SecretValue, owner *syscall.Credential) error {
+	f, err := os.OpenFile(filepath.Join(dir, v.Name), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, secretMode)
 	if err != nil {
 		return fmt.Errorf("keep secret: %w", err)
 	}
 	defer f.Close()
-	if c := a.cfg.Credential; c != nil {
-		if err := f.Chown(int(c.Uid), int(c.Gid)); err != nil {
+	if owner != nil {
+		if err := f.Chown(int(owner.Uid), int(owner.Gid)); err != nil {
 			return fmt.Errorf("keep secret: %w", err)
 		}
 	}
 	if _, err := f.Write(v.Value); err != nil {
 		return fmt.Errorf("keep secret: %w", err)
+	}
+	return nil
+}
+
+// handOver makes the secrets that came before the function those of its user, who may
+// be another one than usual.
+func handOver(cfg Config, owner *syscall.Credential) error {
+	if owner == cfg.Credential {
+		return nil
+	}
+	entries, err := os.ReadDir(cfg.SecretsDir)
+	for _, e := range entries {
+		err = errors.Join(err, os.Chown(filepath.Join(cfg.SecretsDir, e.Name()), int(owner.Uid), int(owner.Gid)))
+	}
+	if err != nil {
+		return fmt.Errorf("hand over the secrets: %w", err)
 	}
 	return nil
 }
