@@ -343,6 +343,30 @@ func testSDKFailures(t *testing.T, a *sdkUser) {
 	}
 }
 
+// TestSDKImage makes a function of an image.
+func TestSDKImage(t *testing.T) {
+	s := open(t, t.TempDir(), nil)
+	host, a := startRegistry(t), &sdkUser{t: t, c: s.lambdaClient()}
+	push(t, host+"/team/image:1", scratchImage(t))
+	in := &lambda.CreateFunctionInput{
+		FunctionName: aws.String("image"), PackageType: types.PackageTypeImage, Role: aws.String(role), Code: &types.FunctionCode{ImageUri: aws.String(host + "/team/none:1")},
+	}
+	if _, err := a.c.CreateFunction(t.Context(), in); err == nil {
+		t.Error("a function was made of no image")
+	}
+	in.Code.ImageUri = aws.String(host + "/team/image:1")
+	if _, err := a.c.CreateFunction(t.Context(), in); err != nil {
+		t.Fatal(err)
+	}
+	got, err := lambda.NewFunctionActiveV2Waiter(a.c).WaitForOutput(t.Context(), &lambda.GetFunctionInput{FunctionName: in.FunctionName}, patience)
+	if err != nil || got.Configuration.PackageType != types.PackageTypeImage || !strings.Contains(aws.ToString(got.Code.ResolvedImageUri), "/team/image@sha256:") {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	if out, err := a.c.Invoke(t.Context(), &lambda.InvokeInput{FunctionName: in.FunctionName, Payload: []byte(`{"name": "Ada"}`)}); err != nil || out.FunctionError != nil {
+		t.Errorf("%+v, %v", out, err)
+	}
+}
+
 func testSDKDelete(t *testing.T, a *sdkUser) {
 	ctx, name := t.Context(), aws.String("greet")
 	var conflict *types.ResourceConflictException

@@ -131,8 +131,7 @@ func (h handlers) createFunction(w http.ResponseWriter, r *http.Request) error {
 	})
 }
 
-// publish begins a deploy of an archive, or with none of the code that request names.
-// It is told of by its number when that is wanted.
+// publish begins a deploy, of the files of an archive if there is one. It is told of by its number when that is wanted.
 func (h handlers) publish(ctx context.Context, request thaw.PublishRequest, archive []byte, numbered bool) (lambda.Configuration, error) {
 	if archive != nil {
 		code, end := unpack(ctx, archive)
@@ -192,7 +191,7 @@ func (h handlers) updateCode(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return tooLarge(err)
 		}
-		if body.DryRun {
+		if body.DryRun && archive != nil {
 			if err := lambda.Check(r.Context(), archive, codeLimits()); err != nil {
 				return tooLarge(err)
 			}
@@ -225,7 +224,7 @@ func (h handlers) update(w http.ResponseWriter, r *http.Request, v thaw.Version,
 	var c lambda.Configuration
 	var err error
 	switch {
-	case way.dry || lambda.Same(v.Settings, request.Settings):
+	case way.dry || lambda.Unchanged(v, request):
 		v.Settings = request.Settings
 		if c = lambda.Configure(thaw.Ref{Function: v.Function}, v); way.numbered {
 			c = c.Numbered(v)

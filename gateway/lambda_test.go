@@ -266,12 +266,11 @@ func TestLambdaAPI(t *testing.T) {
 // invoked, and can be deleted.
 func TestLambdaCreationFails(t *testing.T) {
 	k := newKeeper(t)
-	url, _ := start(t, k)
 	k.invoke = func(_ context.Context, r thaw.InvokeRequest) (thaw.Reply, error) {
 		_, err := k.Find(t.Context(), r.Function)
 		return thaw.Reply{}, err
 	}
-	url, _ = start(t, k)
+	url, _ := start(t, k)
 	create := `{"FunctionName": "bad", "Runtime": "provided.al2023", "Code": {"ZipFile": "` + zipped(t, "bootstrap") + `"}}`
 	step{"POST", functionsURL, create, 201, `"State":"Pending"`}.run(t, url)
 	step{"POST", functionsURL + "/bad/invocations", "", 409, "being created"}.run(t, url)

@@ -32,11 +32,16 @@ type SnapStart struct {
 	OptimizationStatus string `json:"OptimizationStatus"`
 }
 
+// ImageResponse holds how an image is run.
+type ImageResponse struct {
+	ImageConfig ImageConfig `json:"ImageConfig"`
+}
+
 // Configuration is a version of a function as clients are told of it.
 type Configuration struct {
 	FunctionName               string            `json:"FunctionName"`
 	FunctionArn                string            `json:"FunctionArn"`
-	Runtime                    string            `json:"Runtime"`
+	Runtime                    string            `json:"Runtime,omitempty"`
 	Role                       string            `json:"Role"`
 	Handler                    string            `json:"Handler,omitempty"`
 	CodeSize                   int64             `json:"CodeSize"`
@@ -55,6 +60,7 @@ type Configuration struct {
 	LastUpdateStatusReason     string            `json:"LastUpdateStatusReason,omitempty"`
 	LastUpdateStatusReasonCode string            `json:"LastUpdateStatusReasonCode,omitempty"`
 	PackageType                string            `json:"PackageType"`
+	ImageConfigResponse        *ImageResponse    `json:"ImageConfigResponse,omitempty"`
 	Architectures              []string          `json:"Architectures"`
 	EphemeralStorage           *EphemeralStorage `json:"EphemeralStorage"`
 	SnapStart                  SnapStart         `json:"SnapStart"`
@@ -68,7 +74,7 @@ func Configure(ref thaw.Ref, v thaw.Version) Configuration {
 		CodeSize: v.CodeBytes, Description: v.Description, Timeout: int((v.Timeout + time.Second - 1) / time.Second), MemorySize: int(v.MemoryBytes >> 20),
 		LastModified: v.Created.UTC().Format(timeFormat), CodeSHA256: codeDigest(v), Version: thaw.Latest, RevisionID: RevisionOf(v),
 		State: stateActive, LastUpdateStatus: updateDone,
-		PackageType: packageZip, Architectures: []string{architecture}, EphemeralStorage: &EphemeralStorage{scratchMB},
+		PackageType: packageType(v.Settings), Architectures: []string{architecture}, EphemeralStorage: &EphemeralStorage{scratchMB},
 		SnapStart: SnapStart{ApplyOn: "PublishedVersions", OptimizationStatus: "Off"},
 	}
 	if ref.Qualifier != "" && ref.Qualifier != thaw.Latest {
@@ -76,6 +82,9 @@ func Configure(ref thaw.Ref, v thaw.Version) Configuration {
 	}
 	if v.Snapshot != "" {
 		c.SnapStart.OptimizationStatus = "On"
+	}
+	if im := v.Image; im != nil && (len(im.EntryPoint) > 0 || len(im.Command) > 0 || im.WorkingDirectory != "") {
+		c.ImageConfigResponse = &ImageResponse{ImageConfig{im.EntryPoint, im.Command, im.WorkingDirectory}}
 	}
 	if len(v.Env) > 0 {
 		c.Environment = &Environment{v.Env}
@@ -151,6 +160,9 @@ func runtimeName(s thaw.Settings) string {
 	if s.Lambda != nil && s.Lambda.Runtime != "" {
 		return s.Lambda.Runtime
 	}
+	if s.Image != nil {
+		return ""
+	}
 	switch s.Runtime {
 	case thaw.RuntimePython:
 		return "python3.11"
@@ -160,8 +172,12 @@ func runtimeName(s thaw.Settings) string {
 	return "provided.al2023"
 }
 
-// codeDigest is the CodeSha256 of v: that of its archive, or of its code disk.
+// codeDigest is the CodeSha256 of v: that of its image, of its archive, or of its code
+// disk.
 func codeDigest(v thaw.Version) string {
+	if v.Container != nil {
+		return strings.TrimPrefix(v.Container.Digest, "sha256:")
+	}
 	if v.Lambda != nil && v.Lambda.CodeSHA256 != "" {
 		return v.Lambda.CodeSHA256
 	}
@@ -189,7 +205,9 @@ func revision(v any) string {
 
 // Code says where a function's code is. There is no address to fetch it from.
 type Code struct {
-	RepositoryType string `json:"RepositoryType"`
+	RepositoryType   string `json:"RepositoryType"`
+	ImageURI         string `json:"ImageUri,omitempty"`
+	ResolvedImageURI string `json:"ResolvedImageUri,omitempty"`
 }
 
 // Function is the reply to GetFunction.
@@ -202,10 +220,22 @@ type Function struct {
 // Describe makes the reply to GetFunction.
 func Describe(c Configuration, v thaw.Version) Function {
 	f := Function{Configuration: c, Code: Code{RepositoryType: "thaw"}}
+	if v.Image != nil && v.Container != nil {
+		f.Code.ImageURI, f.Code.ResolvedImageURI = v.Image.Reference, resolved(v.Image.Reference, v.Container.Digest)
+	}
 	if v.Lambda != nil {
 		f.Tags = v.Lambda.Tags
 	}
 	return f
+}
+
+// resolved names the image that reference led to by its digest.
+func resolved(reference, digest string) string {
+	reference, _, _ = strings.Cut(reference, "@")
+	if i := strings.LastIndexByte(reference, ':'); i > strings.LastIndexByte(reference, '/') {
+		reference = reference[:i]
+	}
+	return reference + "@" + digest
 }
 
 // Functions is the reply to ListFunctions.

@@ -2,6 +2,7 @@ package lambda
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
@@ -15,7 +16,10 @@ import (
 )
 
 // The kinds of deployment package.
-const packageZip = "Zip"
+const (
+	packageZip   = "Zip"
+	packageImage = "Image"
+)
 
 // architecture is the one there is.
 const architecture = "x86_64"
@@ -34,6 +38,13 @@ type EphemeralStorage struct {
 	Size int `json:"Size"`
 }
 
+// ImageConfig replaces what an image says of how it is run.
+type ImageConfig struct {
+	EntryPoint       []string `json:"EntryPoint,omitempty"`
+	Command          []string `json:"Command,omitempty"`
+	WorkingDirectory string   `json:"WorkingDirectory,omitempty"`
+}
+
 // configuration is what CreateFunction and UpdateFunctionConfiguration have in
 // common. A field that is not sent is nil.
 type configuration struct {
@@ -45,6 +56,7 @@ type configuration struct {
 	MemorySize       *int              `json:"MemorySize"` // MiB
 	Environment      *Environment      `json:"Environment"`
 	EphemeralStorage *EphemeralStorage `json:"EphemeralStorage"`
+	ImageConfig      *ImageConfig      `json:"ImageConfig"`
 	// Every version is served from a snapshot, whatever this says.
 	SnapStart json.RawMessage `json:"SnapStart"`
 	// These are without effect: traces and logs go the same way for all functions.
@@ -61,7 +73,6 @@ type foreign struct {
 	KMSKeyArn              json.RawMessage `json:"KMSKeyArn"`
 	Layers                 json.RawMessage `json:"Layers"`
 	FileSystemConfigs      json.RawMessage `json:"FileSystemConfigs"`
-	ImageConfig            json.RawMessage `json:"ImageConfig"`
 	CodeSigningConfigArn   json.RawMessage `json:"CodeSigningConfigArn"`
 	TenancyConfig          json.RawMessage `json:"TenancyConfig"`
 	CapacityProviderConfig json.RawMessage `json:"CapacityProviderConfig"`
@@ -112,17 +123,19 @@ type source struct {
 	S3ObjectVersion     json.RawMessage `json:"S3ObjectVersion"`
 	S3ObjectStorageMode json.RawMessage `json:"S3ObjectStorageMode"`
 	SourceKMSKeyArn     json.RawMessage `json:"SourceKMSKeyArn"`
-	ImageURI            json.RawMessage `json:"ImageUri"`
+	// ImageURI is the reference of an OCI image, which the daemon pulls.
+	ImageURI string `json:"ImageUri"`
 }
 
-func (c source) check() error {
+// check says whether c is code of the kind that packageType is.
+func (c source) check(packageType string) error {
 	switch {
 	case !isEmpty(c.S3Bucket) || !isEmpty(c.S3Key):
 		return thaw.Errorf(thaw.CodeInvalid, "code in S3 is not supported: send the archive itself as ZipFile")
-	case !isEmpty(c.ImageURI):
-		return thaw.Errorf(thaw.CodeInvalid, "ImageUri is not supported: send a zip archive as ZipFile")
-	case len(c.ZipFile) == 0:
-		return thaw.Errorf(thaw.CodeInvalid, "ZipFile is missing: send a zip archive of the function's files in base64")
+	case packageType == packageImage && (c.ImageURI == "" || len(c.ZipFile) > 0):
+		return thaw.Errorf(thaw.CodeInvalid, "an image is wanted: send its reference as ImageUri, and no archive")
+	case packageType == packageZip && (c.ImageURI != "" || len(c.ZipFile) == 0):
+		return thaw.Errorf(thaw.CodeInvalid, "an archive is wanted: send a zip archive of the function's files in base64 as ZipFile, and no image")
 	case len(c.ZipFile) > MaxArchive:
 		return thaw.Errorf(thaw.CodeTooLarge, "the archive is larger than %d MiB: leave out what the function does not need", MaxArchive>>20)
 	}
@@ -164,8 +177,8 @@ func Read(raw []byte, v any) error {
 	return nil
 }
 
-// Request checks c and returns the deploy that it asks for, without the code, which
-// is the archive.
+// Request checks c and returns the deploy that it asks for. Of an archive, which is
+// nil of an image, the files are the code.
 func (c CreateFunction) Request() (r thaw.PublishRequest, archive []byte, err error) {
 	ref, err := ParseName(c.FunctionName, "")
 	if err != nil {
@@ -174,19 +187,37 @@ func (c CreateFunction) Request() (r thaw.PublishRequest, archive []byte, err er
 	if ref.Qualifier != "" {
 		return r, nil, thaw.Errorf(thaw.CodeInvalid, "FunctionName %s has a qualifier: versions get their numbers by themselves", ref)
 	}
-	if c.PackageType != "" && c.PackageType != packageZip {
-		return r, nil, thaw.Errorf(thaw.CodeInvalid, "PackageType %.100q is not supported: send a zip archive", c.PackageType)
+	kind := cmp.Or(c.PackageType, packageZip)
+	if kind != packageZip && kind != packageImage {
+		return r, nil, thaw.Errorf(thaw.CodeInvalid, "PackageType %.100q is not valid: choose %s or %s", kind, packageZip, packageImage)
 	}
-	if err := errors.Join(c.Code.check(), checkArchitectures(c.Architectures)); err != nil {
+	if err := errors.Join(c.Code.check(kind), checkArchitectures(c.Architectures)); err != nil {
 		return r, nil, err
 	}
-	if c.Runtime == nil {
+	if kind == packageZip && c.Runtime == nil {
 		return r, nil, thaw.Errorf(thaw.CodeInvalid, "Runtime is missing: choose one such as python3.11 or provided.al2023")
 	}
 	r = thaw.PublishRequest{Function: ref.Function, New: true}
 	r.Settings.Lambda = &thaw.LambdaInfo{Tags: c.Tags}
-	r.Settings, err = c.apply(withArchive(r.Settings, c.Code.ZipFile))
+	r = c.Code.into(r)
+	r.Settings, err = c.apply(r.Settings)
 	return r, c.Code.ZipFile, err
+}
+
+// into returns r with the code that c is: a reference of an image, or the digest of
+// an archive, whose files are still to be read.
+func (c source) into(r thaw.PublishRequest) thaw.PublishRequest {
+	if c.ImageURI == "" {
+		r.Settings = withArchive(r.Settings, c.ZipFile)
+		return r
+	}
+	im := thaw.ContainerImage{}
+	if r.Settings.Image != nil {
+		im = *r.Settings.Image
+	}
+	im.Reference, im.Uploaded = c.ImageURI, false
+	r.Settings.Image, r.Code = &im, strings.NewReader("")
+	return r
 }
 
 func checkArchitectures(list []string) error {
@@ -219,6 +250,9 @@ func (c configuration) apply(s thaw.Settings) (thaw.Settings, error) {
 	if s.Lambda != nil {
 		info = *s.Lambda
 	}
+	if s.Image != nil && (c.Runtime != nil || c.Handler != nil) {
+		return s, thaw.Errorf(thaw.CodeInvalid, "an image has neither Runtime nor Handler: what it says is run, or what ImageConfig says")
+	}
 	if c.Runtime != nil {
 		runtime, err := runtimeOf(*c.Runtime)
 		if err != nil {
@@ -234,6 +268,14 @@ func (c configuration) apply(s thaw.Settings) (thaw.Settings, error) {
 	}
 	if c.MemorySize != nil {
 		s.MemoryBytes = int64(*c.MemorySize) << 20
+	}
+	if c.ImageConfig != nil {
+		if s.Image == nil {
+			return s, thaw.Errorf(thaw.CodeInvalid, "ImageConfig is for functions that are made of an image")
+		}
+		im := *s.Image
+		im.EntryPoint, im.Command, im.WorkingDirectory = c.ImageConfig.EntryPoint, c.ImageConfig.Command, c.ImageConfig.WorkingDirectory
+		s.Image = &im
 	}
 	if c.Environment != nil {
 		s.Env = c.Environment.Variables
@@ -288,10 +330,18 @@ type UpdateFunctionCode struct {
 }
 
 // Request checks u and returns the deploy that it asks for of a function whose
-// version that serves is v, without the code, which is the archive.
+// version that serves is v, as [CreateFunction.Request] does.
 func (u UpdateFunctionCode) Request(v thaw.Version) (r thaw.PublishRequest, archive []byte, err error) {
-	r = thaw.PublishRequest{Function: v.Function, Settings: withArchive(v.Settings, u.ZipFile)}
-	return r, u.ZipFile, errors.Join(u.source.check(), checkArchitectures(u.Architectures), foreign{PublishTo: u.PublishTo}.check())
+	r = u.into(thaw.PublishRequest{Function: v.Function, Settings: v.Settings})
+	return r, u.ZipFile, errors.Join(u.source.check(packageType(v.Settings)), checkArchitectures(u.Architectures), foreign{PublishTo: u.PublishTo}.check())
+}
+
+// packageType is the kind of a function's code.
+func packageType(s thaw.Settings) string {
+	if s.Image != nil {
+		return packageImage
+	}
+	return packageZip
 }
 
 // UpdateFunctionConfiguration is a request for a version with other settings.
@@ -309,11 +359,12 @@ func (u UpdateFunctionConfiguration) Request(v thaw.Version) (r thaw.PublishRequ
 	return r, err
 }
 
-// Same says that two versions with these settings would be the same.
-func Same(a, b thaw.Settings) bool {
-	x, _ := json.Marshal(a) // settings always marshal
-	y, _ := json.Marshal(b)
-	return bytes.Equal(x, y)
+// Unchanged says that r would make again what v is. An image may have changed under
+// its name.
+func Unchanged(v thaw.Version, r thaw.PublishRequest) bool {
+	x, _ := json.Marshal(v.Settings) // settings always marshal
+	y, _ := json.Marshal(r.Settings)
+	return bytes.Equal(x, y) && (v.Image == nil || r.From != "")
 }
 
 // PublishVersion is a request for the number of the newest version.

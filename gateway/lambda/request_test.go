@@ -42,12 +42,12 @@ func TestCreateFunctionRefuses(t *testing.T) {
 	for change, want := range map[string]string{
 		`"FunctionName": ""`:                                     "name",
 		`"FunctionName": "hello:1"`:                              "qualifier",
-		`"PackageType": "Image"`:                                 "PackageType",
+		`"PackageType": "Jar"`:                                   "PackageType",
 		`"Runtime": "java21"`:                                    "java21",
 		`"Runtime": null`:                                        "Runtime is missing",
-		`"Code": {}`:                                             "ZipFile is missing",
+		`"Code": {}`:                                             "as ZipFile",
 		`"Code": {"S3Bucket": "b", "S3Key": "k"}`:                "S3",
-		`"Code": {"ImageUri": "i"}`:                              "ImageUri",
+		`"Code": {"ImageUri": "i"}`:                              "no image",
 		`"Code": {"ZipFile": "!"}`:                               "cannot be read",
 		`"Architectures": ["arm64"]`:                             "arm64",
 		`"Timeout": 0`:                                           "Timeout of 0 s",
@@ -104,8 +104,48 @@ func TestUpdates(t *testing.T) {
 		t.Errorf("%+v, %v", r, err)
 	}
 	r, err = UpdateFunctionConfiguration{}.Request(v)
-	if err != nil || !Same(r.Settings, v.Settings) {
+	if err != nil || !Unchanged(v, r) {
 		t.Errorf("nothing changed, and %+v, %v", r, err)
+	}
+}
+
+func TestImages(t *testing.T) {
+	var c CreateFunction
+	if err := Read([]byte(`{"FunctionName": "im", "PackageType": "Image", "Code": {"ImageUri": "host:5000/team/im:1"}, "ImageConfig": {"Command": ["a"]}}`), &c); err != nil {
+		t.Fatal(err)
+	}
+	r, archive, err := c.Request()
+	want := &thaw.ContainerImage{Reference: "host:5000/team/im:1", Command: []string{"a"}}
+	if diff := cmp.Diff(want, r.Settings.Image); err != nil || archive != nil || r.Code == nil || r.Settings.Runtime != thaw.RuntimeProvided || diff != "" {
+		t.Fatalf("%+v, %v, %s", r, err, diff)
+	}
+	v := thaw.Version{Function: "im", Number: 1, Settings: r.Settings, Container: &thaw.Container{Digest: "sha256:abc"}}
+	conf := Configure(thaw.Ref{Function: "im"}, v)
+	if got := Describe(conf, v).Code; conf.PackageType != "Image" || conf.Runtime != "" || conf.CodeSHA256 != "abc" || conf.ImageConfigResponse.ImageConfig.Command[0] != "a" || got.ResolvedImageURI != "host:5000/team/im@sha256:abc" {
+		t.Errorf("%+v, %+v", conf, got)
+	}
+	u := UpdateFunctionCode{source: source{ImageURI: "host:5000/team/im:1"}}
+	if r, _, err := u.Request(v); err != nil || Unchanged(v, r) || !cmp.Equal(r.Settings.Image, want) {
+		t.Errorf("the same name, and %+v, %v", r, err)
+	}
+	for name, request := range map[string]func() error{
+		"archive of an image": func() error {
+			_, _, err := UpdateFunctionCode{source: source{ZipFile: []byte("x")}}.Request(v)
+			return err
+		},
+		"image of an archive": func() error { _, _, err := u.Request(thaw.Version{Function: "zip"}); return err },
+		"runtime of an image": func() error {
+			_, err := UpdateFunctionConfiguration{configuration: configuration{Runtime: new("python3.12")}}.Request(v)
+			return err
+		},
+		"image config": func() error {
+			_, err := UpdateFunctionConfiguration{configuration: configuration{ImageConfig: &ImageConfig{}}}.Request(thaw.Version{Function: "zip"})
+			return err
+		},
+	} {
+		if err := request(); thaw.CodeOf(err) != thaw.CodeInvalid {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 
