@@ -39,6 +39,10 @@ type Deployment struct {
 // Failed says that the deploy has ended without a version.
 func (d Deployment) Failed() bool { return d.ReasonCode != "" }
 
+// Complete says that the code came in an archive of the Lambda API, which brings what
+// it needs: nothing is installed beside it.
+func (s Settings) Complete() bool { return s.Lambda != nil && s.Lambda.CodeSHA256 != "" }
+
 // LambdaInfo is what a client of the Lambda API said of a function that means
 // nothing here, kept to be told again.
 type LambdaInfo struct {

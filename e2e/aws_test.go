@@ -57,7 +57,7 @@ func zipOf(t testing.TB, files map[string]string) []byte {
 
 // greeter is a function that says word, and what it knows of itself.
 func greeter(t testing.TB, word string) []byte {
-	return zipOf(t, map[string]string{"main.py": `import os
+	return zipOf(t, map[string]string{"requirements.txt": "../as-others-left-it\n", "main.py": `import os
 
 def handler(event, context):
     print("greeting", event.get("name"))

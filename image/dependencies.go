@@ -97,8 +97,12 @@ func (d wanted) key(tree treePlan) string {
 	return key(parts...)
 }
 
-// addDependencies installs what the code in root asks for beside it.
+// addDependencies installs what the code in root asks for beside it, unless it is
+// complete.
 func (s *Store) addDependencies(ctx context.Context, u *unpacker, settings thaw.Settings, progress Progress) (err error) {
+	if settings.Complete() {
+		return nil
+	}
 	d, err := findDependencies(u.root.FS(), settings)
 	if err != nil || len(d.lists) == 0 {
 		return err

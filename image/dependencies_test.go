@@ -230,3 +230,24 @@ func TestPruneDependencies(t *testing.T) {
 		t.Errorf("left: %q", left)
 	}
 }
+
+// TestCompleteCode: what comes in an archive brings what it needs.
+func TestCompleteCode(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, requirementsName), []byte("./lib"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	s := &Store{}
+	if err := s.addDependencies(t.Context(), &unpacker{root: root}, thaw.Settings{Runtime: thaw.RuntimePython}, nil); thaw.CodeOf(err) != thaw.CodeInvalid {
+		t.Errorf("code that asks for a path: %v", err)
+	}
+	complete := thaw.Settings{Runtime: thaw.RuntimePython, Lambda: &thaw.LambdaInfo{CodeSHA256: "x"}}
+	if err := s.addDependencies(t.Context(), &unpacker{root: root}, complete, nil); err != nil {
+		t.Errorf("the same as an archive: %v", err)
+	}
+}
