@@ -16,6 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"thaw"
 )
@@ -346,8 +347,9 @@ func testSDKFailures(t *testing.T, a *sdkUser) {
 // TestSDKImage makes a function of an image.
 func TestSDKImage(t *testing.T) {
 	s := open(t, t.TempDir(), nil)
-	host, a := startRegistry(t), &sdkUser{t: t, c: s.lambdaClient()}
-	push(t, host+"/team/image:1", scratchImage(t))
+	images, a := startRegistry(t), &sdkUser{t: t, c: s.lambdaClient()}
+	images.push(t, "team/image:1", buildImage(t, v1.Config{Entrypoint: []string{"/function"}}, "amd64", programLayer(t)))
+	host := images.host
 	in := &lambda.CreateFunctionInput{
 		FunctionName: aws.String("image"), PackageType: types.PackageTypeImage, Role: aws.String(role), Code: &types.FunctionCode{ImageUri: aws.String(host + "/team/none:1")},
 	}
