@@ -26,7 +26,7 @@ const (
 )
 
 // Runtimes returns every runtime.
-func Runtimes() []Runtime { return []Runtime{RuntimePython, RuntimeNode, RuntimeProvided} }
+func Runtimes() []Runtime { return []Runtime{RuntimePython, RuntimeNode, RuntimeProvided, RuntimeHTTP} }
 
 // runtimeList names every runtime for a message.
 func runtimeList() string {

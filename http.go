@@ -103,9 +103,13 @@ type HTTPReply struct {
 	Header []HTTPField
 }
 
-// FunctionFailure is a function's own failure where a reply cannot carry it. Inside
-// an [*Error] its code is [CodeFunction].
-type FunctionFailure struct{ FunctionError }
-
-// Error returns the type and the message.
-func (e *FunctionFailure) Error() string { return e.Type + ": " + e.Message }
+// HTTPReplier takes the reply of an HTTP server as it comes. Its methods are called by
+// one goroutine; none of the rest is called before Begin. An error of it ends the
+// exchange, and with it the request in the server.
+type HTTPReplier interface {
+	// Begin is called once, with the head and what is known of the invocation by then.
+	Begin(HTTPReply, Invocation) error
+	Write(p []byte) (int, error)
+	// Trailer is called at the end, if there is one.
+	Trailer([]HTTPField) error
+}

@@ -40,6 +40,12 @@ func DefaultPolicies() []thaw.Policy {
 	return []thaw.Policy{thaw.PolicyThaw, thaw.PolicyReap, thaw.PolicyVanilla, thaw.PolicyFaaSnap}
 }
 
+// Runtimes returns those that there is a probe for. An HTTP server is restored as the
+// language is that it is written in.
+func Runtimes() []thaw.Runtime {
+	return []thaw.Runtime{thaw.RuntimePython, thaw.RuntimeNode, thaw.RuntimeProvided}
+}
+
 // Validate returns a [thaw.CodeInvalid] error that says what is wrong with o.
 func (o Options) Validate() error {
 	if o.Clones < MinClones || o.Clones > MaxClones {
@@ -54,7 +60,7 @@ func (o Options) Validate() error {
 		}
 	}
 	for _, r := range o.Runtimes {
-		if !slices.Contains(thaw.Runtimes(), r) {
+		if !slices.Contains(Runtimes(), r) {
 			return thaw.Errorf(thaw.CodeInvalid, "there is no probe for runtime %q", r)
 		}
 	}

@@ -23,7 +23,7 @@ func good() observed {
 	o.given = maps.Clone(o.secrets)
 	o.searched = []string{"memory", "state"}
 	o.first = goodClone(thaw.RuntimePython, 1, 0, o.secrets)
-	for i, r := range thaw.Runtimes() {
+	for i, r := range Runtimes() {
 		n := max(1, 2-i) // python has two versions
 		var g group
 		for j := range 2 {
@@ -94,7 +94,7 @@ func later(c *clone, by time.Duration) {
 	}
 }
 
-func all() []test { return Options{Runtimes: thaw.Runtimes()}.tests() }
+func all() []test { return Options{Runtimes: Runtimes()}.tests() }
 
 func TestGoodClonesPass(t *testing.T) {
 	results := judge(good(), all())

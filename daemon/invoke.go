@@ -16,8 +16,17 @@ import (
 	"thaw/workingset"
 )
 
-// Invoke runs a function once, on an idle instance or on a new one.
+// Invoke runs a function once, on an idle instance or on a new one. A function that
+// is an HTTP server gets it as a request; see package webadapter.
 func (d *Daemon) Invoke(ctx context.Context, r thaw.InvokeRequest) (thaw.Reply, error) {
+	return d.handle(ctx, r, (*call).invoke)
+}
+
+// worker has an instance do what a call is for.
+type worker func(c *call, ctx context.Context, in *instance.Instance) (agent.Result, error)
+
+// handle has an idle instance or a new one do work for r.
+func (d *Daemon) handle(ctx context.Context, r thaw.InvokeRequest, work worker) (thaw.Reply, error) {
 	start := time.Now()
 	ctx, end, err := d.begin(ctx)
 	if err != nil {
@@ -40,7 +49,7 @@ func (d *Daemon) Invoke(ctx context.Context, r thaw.InvokeRequest) (thaw.Reply, 
 	r, why := withPolicy(r, v)
 	ref, _ := thaw.ParseRef(r.Function) // as resolve has done
 	record := thaw.Invocation{ID: cmp.Or(r.ID, uuid.New()), Function: v.Function, Version: v.Number, Qualifier: ref.Qualifier, Time: start.UTC(), Trace: r.Trace}
-	call := &call{daemon: d, version: v, request: r, why: why, timeline: instance.NewTimeline(), began: start, record: record}
+	call := &call{daemon: d, version: v, request: r, why: why, work: work, timeline: instance.NewTimeline(), began: start, record: record}
 	if err := call.acquire(ctx); err != nil {
 		return call.refused(err)
 	}
@@ -102,6 +111,7 @@ type call struct {
 	version  thaw.Version
 	request  thaw.InvokeRequest
 	why      string // it has its policy, "" if that was asked for
+	work     worker
 	lease    *instance.Lease
 	timeline *instance.Timeline
 	cached   bool // its snapshot was in the page cache, as far as anybody looked
@@ -173,14 +183,11 @@ func (c *call) run(ctx context.Context) (reply []byte, keep bool, err error) {
 	usage := in.Meter(c.record.Start == thaw.StartWarm)
 	var result agent.Result
 	err = c.timeline.Phase(thaw.PhaseInvoke, func() error {
-		result, err = in.Invoke(ctx, agent.Invocation{
-			RequestID: c.record.ID, Payload: c.request.Payload,
-			TraceID: c.request.Trace.XRay(), ClientContext: cmp.Or(c.request.ClientContext, c.request.Trace.ClientContext()),
-		})
+		result, err = c.work(c, ctx, in)
 		return err
 	})
-	if err != nil {
-		return nil, false, err
+	if err != nil { // the client's errors do the instance no harm
+		return nil, errors.Is(err, agent.ErrClient) && !c.request.Discard, err
 	}
 	// A runtime may end after its reply, as some do when the function has panicked.
 	if c.unserved = result.Unserved && c.record.Start == thaw.StartWarm; c.unserved {
@@ -191,6 +198,14 @@ func (c *call) run(ctx context.Context) (reply []byte, keep bool, err error) {
 	c.learn(in, result.Finished)
 	usage.Fill(&c.record)
 	return result.Payload, !result.Finished && !c.request.Discard, nil
+}
+
+// invoke is the work of an invocation.
+func (c *call) invoke(ctx context.Context, in *instance.Instance) (agent.Result, error) {
+	return in.Invoke(ctx, agent.Invocation{
+		RequestID: c.record.ID, Payload: c.request.Payload,
+		TraceID: c.request.Trace.XRay(), ClientContext: cmp.Or(c.request.ClientContext, c.request.Trace.ClientContext()),
+	})
 }
 
 // finish keeps the record and gives the instance back. A cold start is measured

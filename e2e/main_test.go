@@ -92,7 +92,7 @@ func open(t testing.TB, state string, change func(*daemon.Config)) *site {
 	s.openQueue(t)
 	shown.Watch(s.daemon)
 	server := httptest.NewServer(gateway.New(gateway.Config{
-		Invoker: s.daemon, Deployer: s.daemon, Publisher: s.daemon, Journal: s.daemon, Catalog: s.daemon, Finder: s.daemon, Versions: s.daemon, Snapshots: s.daemon, Verifier: s.daemon, Monitor: s.daemon,
+		Invoker: s.daemon, Exchanger: s.daemon, Deployer: s.daemon, Publisher: s.daemon, Journal: s.daemon, Catalog: s.daemon, Finder: s.daemon, Versions: s.daemon, Snapshots: s.daemon, Verifier: s.daemon, Monitor: s.daemon,
 		Acceptor: s.queue, Queue: s.queue, Schedules: s.schedules, Secrets: s.daemon, Metrics: shown.Handler(),
 		Logger: slog.New(slog.DiscardHandler), // what matters is in the replies
 		Info: func() api.Info {

@@ -13,47 +13,14 @@ import (
 	"unicode/utf8"
 
 	"thaw"
+	"thaw/functionurl"
 )
-
-// httpEvent is a request as a function URL of Lambda hands it to a function,
-// payload format version 2.0
-// (https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html).
-type httpEvent struct {
-	Version         string            `json:"version"`
-	RouteKey        string            `json:"routeKey"`
-	RawPath         string            `json:"rawPath"`
-	RawQueryString  string            `json:"rawQueryString"`
-	Cookies         []string          `json:"cookies,omitempty"`
-	Headers         map[string]string `json:"headers"`
-	Query           map[string]string `json:"queryStringParameters,omitempty"`
-	RequestContext  requestContext    `json:"requestContext"`
-	Body            string            `json:"body,omitempty"`
-	IsBase64Encoded bool              `json:"isBase64Encoded"`
-}
-
-type requestContext struct {
-	DomainName string      `json:"domainName"`
-	HTTP       httpContext `json:"http"`
-	RequestID  string      `json:"requestId"`
-	RouteKey   string      `json:"routeKey"`
-	Stage      string      `json:"stage"`
-	Time       string      `json:"time"`
-	TimeEpoch  int64       `json:"timeEpoch"` // milliseconds
-}
-
-type httpContext struct {
-	Method    string `json:"method"`
-	Path      string `json:"path"`
-	Protocol  string `json:"protocol"`
-	SourceIP  string `json:"sourceIp"`
-	UserAgent string `json:"userAgent"`
-}
 
 const defaultRoute = "$default"
 
-// eventOf makes the event of an OpenFaaS request; see openfaas.go for the rule.
-func eventOf(r *http.Request, body []byte, requestID string, now time.Time) []byte {
-	if isPlain(r, body) {
+// eventOf makes the event of an OpenFaaS request for v; see openfaas.go for the rule.
+func eventOf(r *http.Request, v thaw.Version, body []byte, requestID string, now time.Time) []byte {
+	if v.Protocol() == thaw.ProtocolLambda && isPlain(r, body) {
 		if len(body) == 0 {
 			return []byte("{}")
 		}
@@ -79,18 +46,19 @@ func isPlain(r *http.Request, body []byte) bool {
 	return len(body) == 0 || isJSON(body)
 }
 
-func newHTTPEvent(r *http.Request, body []byte, requestID string, now time.Time) httpEvent {
+func newHTTPEvent(r *http.Request, body []byte, requestID string, now time.Time) functionurl.Event {
 	path := "/" + r.PathValue("path")
+	raw, _, _ := strings.Cut(targetOf(r), "?")
 	from, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
 		from = r.RemoteAddr
 	}
-	e := httpEvent{
-		Version: "2.0", RouteKey: defaultRoute, RawPath: path, RawQueryString: r.URL.RawQuery, Headers: map[string]string{},
-		RequestContext: requestContext{
+	e := functionurl.Event{
+		Version: functionurl.Version, RouteKey: defaultRoute, RawPath: raw, RawQueryString: r.URL.RawQuery, Headers: map[string]string{},
+		RequestContext: functionurl.Context{
 			DomainName: r.Host, RequestID: requestID, RouteKey: defaultRoute, Stage: defaultRoute,
 			Time: now.UTC().Format("02/Jan/2006:15:04:05 +0000"), TimeEpoch: now.UnixMilli(),
-			HTTP: httpContext{Method: r.Method, Path: path, Protocol: r.Proto, SourceIP: from, UserAgent: r.UserAgent()},
+			HTTP: functionurl.HTTP{Method: r.Method, Path: path, Protocol: r.Proto, SourceIP: from, UserAgent: r.UserAgent()},
 		},
 	}
 	for name, values := range r.Header {
@@ -159,7 +127,7 @@ func replyOf(payload []byte) (httpReply, error) {
 		if !fieldName.MatchString(name) || !fieldValue.MatchString(text) {
 			return reply, badReply("header %.50q is not valid", name)
 		}
-		if key := textproto.CanonicalMIMEHeaderKey(name); !isHopByHop(key) {
+		if key := textproto.CanonicalMIMEHeaderKey(name); !functionurl.IsHopByHop(key) && key != "Content-Length" {
 			reply.header.Set(key, text)
 		}
 	}
@@ -170,16 +138,6 @@ func replyOf(payload []byte) (httpReply, error) {
 		reply.header.Add("Set-Cookie", c)
 	}
 	return reply, nil
-}
-
-// isHopByHop names headers that are the connection's (RFC 9110, section 7.6.1), or
-// the server's own.
-func isHopByHop(name string) bool {
-	switch name {
-	case "Connection", "Keep-Alive", "Proxy-Connection", "Transfer-Encoding", "Te", "Trailer", "Upgrade", "Content-Length":
-		return true
-	}
-	return false
 }
 
 func badReply(format string, args ...any) error {

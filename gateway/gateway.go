@@ -155,6 +155,7 @@ type Secrets interface {
 // Config is what a gateway stands before. All fields are required.
 type Config struct {
 	Invoker   Invoker
+	Exchanger Exchanger
 	Deployer  Deployer
 	Publisher Publisher
 	Journal   Journal

@@ -27,6 +27,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // fakeEngine answers with what a test gives it.
 type fakeEngine struct {
 	invoke     func(context.Context, thaw.InvokeRequest) (thaw.Reply, error)
+	exchange   func(context.Context, thaw.InvokeRequest, thaw.HTTPRequest, thaw.HTTPReplier) (thaw.Reply, error)
 	deploy     func(context.Context, string, thaw.Settings, io.Reader, func(thaw.DeployEvent)) (thaw.Version, error)
 	describe   func(string) (thaw.Description, error)
 	remove     func(string) error
@@ -58,6 +59,20 @@ func (e fakeEngine) VerifySnapshot(ctx context.Context, id string, events func(t
 
 func (e fakeEngine) Invoke(ctx context.Context, r thaw.InvokeRequest) (thaw.Reply, error) {
 	return e.invoke(ctx, r)
+}
+
+// Choose finds an HTTP server behind every name that begins with web.
+func (e fakeEngine) Choose(_ context.Context, name string) (thaw.Version, error) {
+	ref, err := thaw.ParseRef(name)
+	v := thaw.Version{Function: ref.Function, Number: 3, Settings: thaw.Settings{Timeout: time.Minute}}
+	if strings.HasPrefix(name, "web") {
+		v.Runtime = thaw.RuntimeHTTP
+	}
+	return v, err
+}
+
+func (e fakeEngine) Exchange(ctx context.Context, r thaw.InvokeRequest, q thaw.HTTPRequest, w thaw.HTTPReplier) (thaw.Reply, error) {
+	return e.exchange(ctx, r, q, w)
 }
 
 func (e fakeEngine) Invocation(id string) (thaw.Invocation, error) { return e.invocation(id) }
@@ -150,6 +165,7 @@ func (e fakeEngine) Annotate(context.Context, string, int, string) error { retur
 // engine is all that a gateway stands before.
 type engine interface {
 	Invoker
+	Exchanger
 	Deployer
 	Publisher
 	Journal
@@ -169,7 +185,7 @@ func start(t *testing.T, e engine) (url string, log *lockedBuffer) {
 	t.Helper()
 	log = &lockedBuffer{}
 	server := httptest.NewServer(New(Config{
-		Invoker: e, Deployer: e, Publisher: e, Journal: e, Catalog: e, Finder: e, Versions: e, Snapshots: e, Verifier: e, Monitor: e,
+		Invoker: e, Exchanger: e, Deployer: e, Publisher: e, Journal: e, Catalog: e, Finder: e, Versions: e, Snapshots: e, Verifier: e, Monitor: e,
 		Logger:   slog.New(slog.NewTextHandler(log, nil)),
 		Acceptor: e, Queue: e, Schedules: e, Secrets: e,
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "metric 1\n") }),

@@ -67,7 +67,7 @@ func (h handlers) dryRun(w http.ResponseWriter, r *http.Request, request thaw.In
 
 // event accepts an invocation, as Lambda does: 202 and no body.
 func (h handlers) event(w http.ResponseWriter, r *http.Request, request thaw.InvokeRequest) error {
-	for _, name := range []string{api.HeaderPolicy, api.HeaderCold, api.HeaderOnDemand, api.HeaderDiscard, api.HeaderFrozen, api.HeaderRecord} {
+	for _, name := range controls() {
 		if r.Header.Get(name) != "" {
 			return thaw.Errorf(thaw.CodeInvalid, "header %s cannot go with %s %s: nobody would see what came of it", name, api.HeaderInvocationType, typeEvent)
 		}
@@ -118,23 +118,34 @@ func readInvoke(w http.ResponseWriter, r *http.Request) (thaw.InvokeRequest, err
 		return request, err
 	}
 	request.Function = ref.String()
-	if p := r.Header.Get(api.HeaderPolicy); p != "" {
-		policy, err := thaw.ParsePolicy(p)
-		if err != nil {
-			return request, err
+	if err := readControls(r.Header, &request); err != nil {
+		return request, err
+	}
+	request.Payload, err = readPayload(w, r)
+	return request, err
+}
+
+// controls are the headers by which a request says how it is to be started.
+func controls() []string {
+	return []string{api.HeaderPolicy, api.HeaderCold, api.HeaderOnDemand, api.HeaderDiscard, api.HeaderFrozen, api.HeaderRecord}
+}
+
+// readControls reads them.
+func readControls(header http.Header, request *thaw.InvokeRequest) (err error) {
+	if p := header.Get(api.HeaderPolicy); p != "" {
+		if request.Policy, err = thaw.ParsePolicy(p); err != nil {
+			return err
 		}
-		request.Policy = policy
 	}
 	for name, to := range map[string]*bool{
 		api.HeaderCold: &request.Cold, api.HeaderOnDemand: &request.OnDemand,
 		api.HeaderDiscard: &request.Discard, api.HeaderFrozen: &request.Frozen, api.HeaderRecord: &request.Record,
 	} {
-		if *to, err = parseBool(r.Header, name); err != nil {
-			return request, err
+		if *to, err = parseBool(header, name); err != nil {
+			return err
 		}
 	}
-	request.Payload, err = readPayload(w, r)
-	return request, err
+	return nil
 }
 
 func checkInvocationType(r *http.Request) error {

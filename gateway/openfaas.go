@@ -1,7 +1,8 @@
 package gateway
 
-// How OpenFaaS's requests become events. A function of thaw takes an event, not a
-// request, so there are two cases, and what people send by hand stays simple:
+// How OpenFaaS's requests become events. A function that is an HTTP server gets them as
+// they are; see exchange.go. Any other function of thaw takes an event, not a request,
+// so there are two cases, and what people send by hand stays simple:
 //
 //   - A POST of JSON, or of nothing, with neither a path of its own nor a query nor
 //     CloudEvents headers is the event itself, byte for byte. So a function does the
@@ -17,8 +18,12 @@ package gateway
 // The reply goes back as a function URL has it: an object with a statusCode says
 // status, headers and body; anything else is the body, as JSON. A function that
 // fails is 500 with its error object, as OpenFaaS's watchdog has it.
+//
+// An asynchronous request to an HTTP server waits as an event of the second kind, and is
+// made a request again.
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/http"
 	"net/url"
@@ -38,7 +43,14 @@ const (
 
 func (h handlers) openFaaS(w http.ResponseWriter, r *http.Request) error {
 	began := time.Now()
-	call, err := readCall(w, r)
+	v, err := h.Exchanger.Choose(r.Context(), r.PathValue("name"))
+	if err != nil {
+		return err
+	}
+	if v.Protocol() == thaw.ProtocolHTTP {
+		return h.exchange(w, r, v, began)
+	}
+	call, err := readCall(w, r, v)
 	if err != nil {
 		return err
 	}
@@ -69,7 +81,11 @@ func (h handlers) openFaaS(w http.ResponseWriter, r *http.Request) error {
 
 func (h handlers) openFaaSAsync(w http.ResponseWriter, r *http.Request) error {
 	began := time.Now()
-	call, err := readCall(w, r)
+	v, err := h.Exchanger.Choose(r.Context(), r.PathValue("name"))
+	if err != nil {
+		return err
+	}
+	call, err := readCall(w, r, v)
 	if err != nil {
 		return err
 	}
@@ -141,29 +157,39 @@ type call struct {
 	id string // the request id, of one that is waited for
 }
 
-func readCall(w http.ResponseWriter, r *http.Request) (call, error) {
+// newCall reads what the headers of r say.
+func newCall(r *http.Request) (call, error) {
 	c := call{AsyncRequest: thaw.AsyncRequest{Function: r.PathValue("name"), Source: thaw.SourceOpenFaaS, Trace: traceOf(r)}, id: uuid.New()}
 	c.CallID = r.Header.Get(api.HeaderCallID)
 	if len(c.CallID) > maxCallID {
 		return c, thaw.Errorf(thaw.CodeInvalid, "header %s is longer than %d bytes", api.HeaderCallID, maxCallID)
 	}
+	return c, nil
+}
+
+// readCall reads r whole, as an event for v.
+func readCall(w http.ResponseWriter, r *http.Request, v thaw.Version) (call, error) {
+	c, err := newCall(r)
+	if err != nil {
+		return c, err
+	}
 	body, err := readBody(w, r)
 	if err != nil {
 		return c, err
 	}
-	c.Payload = eventOf(r, body, c.id, time.Now())
+	c.Payload = eventOf(r, v, body, c.id, time.Now())
 	if len(c.Payload) > thaw.MaxPayload { // as base64 it grows
 		return c, payloadTooLarge()
 	}
 	return c, nil
 }
 
+// callID is the caller's own name for the call, or the request id.
+func (c call) callID() string { return cmp.Or(c.CallID, c.id) }
+
 // announce sets the headers that every reply to an invocation has.
 func (c call) announce(header http.Header, began time.Time) {
-	if c.CallID == "" {
-		c.CallID = c.id
-	}
-	header.Set(api.HeaderCallID, c.CallID)
+	header.Set(api.HeaderCallID, c.callID())
 	header.Set(api.HeaderStartTime, strconv.FormatInt(began.UTC().UnixNano(), 10))
 	setIf(header, api.HeaderTraceParent, c.Trace.Parent)
 	setIf(header, api.HeaderTraceState, c.Trace.State)

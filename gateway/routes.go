@@ -168,7 +168,30 @@ func New(c Config) http.Handler {
 		mux.Handle(r.pattern, h.reply(r.serve))
 	}
 	mux.Handle("/", h.reply(unknownPath))
-	return h.observe(h.protect(mux))
+	return h.observe(h.protect(h.ownPaths(mux)))
+}
+
+// ownPaths serves what is below the name of a function, which is the function's own and
+// reaches it as it was written: next, a mux, would clean it.
+func (h handlers) ownPaths(next http.Handler) http.Handler {
+	routes := map[string]http.Handler{}
+	for _, r := range h.routes() {
+		if prefix, ok := strings.CutSuffix(r.pattern, "/{name}/{path...}"); ok {
+			routes[prefix] = h.reply(r.serve)
+		}
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for prefix, own := range routes {
+			rest, ok := strings.CutPrefix(r.URL.Path, prefix+"/")
+			if name, path, _ := strings.Cut(rest, "/"); ok && name != "" {
+				r.SetPathValue("name", name)
+				r.SetPathValue("path", path)
+				own.ServeHTTP(w, r)
+				return
+			}
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // serve picks the endpoint for the request's method. The mux is not asked to:
@@ -229,12 +252,12 @@ func unknownPath(_ http.ResponseWriter, r *http.Request) error {
 }
 
 func checkQuery(raw string, known []string) error {
+	if slices.Contains(known, ownQuery) {
+		return nil
+	}
 	query, err := url.ParseQuery(raw)
 	if err != nil {
 		return thaw.Errorf(thaw.CodeInvalid, "the query of the address cannot be read: %w", err)
-	}
-	if slices.Contains(known, ownQuery) {
-		return nil
 	}
 	for name, values := range query {
 		if !slices.Contains(known, name) {

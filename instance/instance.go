@@ -19,8 +19,8 @@ import (
 	"thaw/workingset"
 )
 
-// Instance is a running VM of one version that serves one invocation at a
-// time. Close ends it and releases everything; an error in it ends it, too.
+// Instance is a running VM of one version that serves as many requests at once as
+// that allows. Close ends it and releases everything; an error in it ends it, too.
 type Instance struct {
 	ID      string
 	Version thaw.Version
@@ -136,13 +136,16 @@ const grace = 2 * time.Second
 // Invoke runs the function once; i's deadline is set by the version's timeout. A [thaw.CodeInstance] error means that the
 // instance is of no further use, as does Finished in the result.
 func (in *Instance) Invoke(ctx context.Context, i agent.Invocation) (agent.Result, error) {
+	if in.Version.Protocol() == thaw.ProtocolHTTP {
+		return in.invokeServer(ctx, i)
+	}
 	in.served.Add(1)
 	i.Deadline = time.Now().Add(in.Version.Timeout)
 	ctx, cancel := context.WithDeadlineCause(ctx, i.Deadline.Add(grace), errHung)
 	defer cancel()
 	result, err := in.conn.Invoke(ctx, i)
-	if err == nil && in.memory != nil {
-		err = in.memory.Settle(ctx)
+	if err == nil {
+		err = in.settle(ctx)
 	}
 	if err == nil || thaw.CodeOf(err) != thaw.CodeInternal {
 		return result, err

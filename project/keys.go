@@ -25,7 +25,7 @@ func Keys() []Key {
 	return []Key{
 		{"name", "string", "", "the function's name, unless `thaw deploy NAME` gives another", readName},
 		{"runtime", "string", "python3", "what executes it: " + runtimes(), readRuntime},
-		{"handler", "string", "app.handler for python3, index.handler for node", "what python3 and node call, as `module.function`", readHandler},
+		{"handler", "string", "app.handler for python3, index.handler for node, ./bootstrap for http", "what python3 and node call, as `module.function`; the command that starts the server for http", readHandler},
 		{"memory", "size", "256MiB", "memory of each VM, 128MiB to 4GiB, a whole number of MiB", readMemory},
 		{"timeout", "duration", "30s", "the most an invocation may take, 100ms to 15m", readTimeout},
 		{"env", "map of strings", "", "environment variables; values are taken as they are written", readEnv},

@@ -50,7 +50,7 @@ func serveMemory(t *testing.T) *testDaemon {
 		}
 		s := schedule.Start(q, nil, slog.New(slog.DiscardHandler))
 		stop := func(ctx context.Context) error { s.Close(); return errors.Join(q.Close(ctx), e.close(ctx)) }
-		return engine{acceptor: q, queue: q, schedules: s, secrets: e, invoker: e, deployer: e, publisher: e, journal: e, catalog: e, finder: e, versions: e, snapshots: e, verifier: e, monitor: e, prestarted: func() (int, bool) { return 0, true }, load: func() thaw.Load { return thaw.Load{} }, accelerator: func() string { return "none, in memory" }, close: stop}, nil
+		return engine{acceptor: q, queue: q, schedules: s, secrets: e, invoker: e, exchanger: e, deployer: e, publisher: e, journal: e, catalog: e, finder: e, versions: e, snapshots: e, verifier: e, monitor: e, prestarted: func() (int, bool) { return 0, true }, load: func() thaw.Load { return thaw.Load{} }, accelerator: func() string { return "none, in memory" }, close: stop}, nil
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- a.serve(ctx, f, start) }()

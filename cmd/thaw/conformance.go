@@ -40,11 +40,11 @@ Tests: ` + strings.Join(conformance.TestNames(), ", "),
 	}
 	flags := cmd.Flags()
 	flags.StringSliceVar(&f.policies, "policy", names(conformance.DefaultPolicies()), "`policies` to restore by")
-	flags.StringSliceVar(&f.runtimes, "runtime", runtimeNames(), "`runtimes` to check")
+	flags.StringSliceVar(&f.runtimes, "runtime", names(conformance.Runtimes()), "`runtimes` to check")
 	flags.StringSliceVar(&f.only, "only", nil, "`tests` to run (default all)")
 	flags.IntVar(&f.clones, "clones", 3, "how many clones start at the same time")
 	completeWords(cmd, "policy", policyNames()...)
-	completeWords(cmd, "runtime", runtimeNames()...)
+	completeWords(cmd, "runtime", names(conformance.Runtimes())...)
 	completeWords(cmd, "only", conformance.TestNames()...)
 	return cmd
 }

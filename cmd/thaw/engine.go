@@ -63,7 +63,7 @@ func withQueue(d *daemon.Daemon, f serveFlags, logger *slog.Logger) (engine, err
 	}
 	schedules := schedule.Start(q, nil, logger)
 	return engine{
-		invoker: d, deployer: d, publisher: d, journal: d, catalog: d, finder: d, versions: d, snapshots: d, verifier: d, monitor: d, acceptor: q, queue: q, schedules: schedules, secrets: d,
+		invoker: d, exchanger: d, deployer: d, publisher: d, journal: d, catalog: d, finder: d, versions: d, snapshots: d, verifier: d, monitor: d, acceptor: q, queue: q, schedules: schedules, secrets: d,
 		accelerator: d.Accelerator, prestarted: d.Prestarted, load: d.Load,
 		close: func(ctx context.Context) error {
 			schedules.Close()

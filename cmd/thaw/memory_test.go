@@ -294,3 +294,32 @@ func (e *memoryEngine) Deployment(string) (thaw.Deployment, bool) { return thaw.
 func (e *memoryEngine) Deployments() []thaw.Deployment { return nil }
 
 func (e *memoryEngine) Annotate(context.Context, string, int, string) error { return nil }
+
+func (e *memoryEngine) Choose(_ context.Context, ref string) (thaw.Version, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.get(ref)
+}
+
+// Exchange says what was asked for.
+func (e *memoryEngine) Exchange(_ context.Context, r thaw.InvokeRequest, q thaw.HTTPRequest, w thaw.HTTPReplier) (thaw.Reply, error) {
+	var body []byte
+	if q.Body != nil {
+		body, _ = io.ReadAll(q.Body)
+	}
+	status := 200
+	if strings.HasPrefix(q.Target, "/missing") {
+		status = 404
+	}
+	if err := w.Begin(thaw.HTTPReply{Status: status, Header: []thaw.HTTPField{{Name: "X-Kind", Value: "memory"}}}, thaw.Invocation{ID: "web-1"}); err != nil {
+		return thaw.Reply{}, err
+	}
+	header := ""
+	for _, f := range q.Header {
+		if f.Name == "X-A" {
+			header = f.Value
+		}
+	}
+	_, err := fmt.Fprintf(w, "%s %s [%s] %s", q.Method, q.Target, header, body)
+	return thaw.Reply{}, err
+}

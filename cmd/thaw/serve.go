@@ -56,6 +56,7 @@ type serveFlags struct {
 // engine is a running daemon as serve sees it.
 type engine struct {
 	invoker   gateway.Invoker
+	exchanger gateway.Exchanger
 	deployer  gateway.Deployer
 	publisher gateway.Publisher
 	journal   gateway.Journal
@@ -222,6 +223,7 @@ func newHandler(e engine, f serveFlags, scrape http.Handler, logger *slog.Logger
 	started := time.Now()
 	return gateway.New(gateway.Config{
 		Invoker:   e.invoker,
+		Exchanger: e.exchanger,
 		Deployer:  e.deployer,
 		Publisher: e.publisher,
 		Journal:   e.journal,
