@@ -20,9 +20,6 @@ import (
 // [Client.InvokeRecorded] for the rest.
 func (c *Client) Invoke(ctx context.Context, r thaw.InvokeRequest) (thaw.Reply, error) {
 	header := http.Header{"Content-Type": {api.TypeJSON}}
-	if r.Policy != "" {
-		header.Set(api.HeaderPolicy, string(r.Policy))
-	}
 	if r.LogTail {
 		header.Set(api.HeaderLogType, "Tail")
 	}
@@ -32,14 +29,7 @@ func (c *Client) Invoke(ctx context.Context, r thaw.InvokeRequest) (thaw.Reply, 
 	if r.Trace.State != "" {
 		header.Set(api.HeaderTraceState, r.Trace.State)
 	}
-	for name, set := range map[string]bool{
-		api.HeaderCold: r.Cold, api.HeaderOnDemand: r.OnDemand, api.HeaderDiscard: r.Discard,
-		api.HeaderFrozen: r.Frozen, api.HeaderRecord: r.Record,
-	} {
-		if set {
-			header.Set(name, "true")
-		}
-	}
+	setControls(header, r)
 	path := api.PathInvokePrefix + url.PathEscape(r.Function) + api.PathInvokeSuffix
 	reply, err := c.send(ctx, http.MethodPost, path, header, bytes.NewReader(r.Payload))
 	if err != nil {
@@ -57,6 +47,21 @@ func (c *Client) Invoke(ctx context.Context, r thaw.InvokeRequest) (thaw.Reply, 
 		}
 	}
 	return result, nil
+}
+
+// setControls says how r is to be started.
+func setControls(header http.Header, r thaw.InvokeRequest) {
+	if r.Policy != "" {
+		header.Set(api.HeaderPolicy, string(r.Policy))
+	}
+	for name, set := range map[string]bool{
+		api.HeaderCold: r.Cold, api.HeaderOnDemand: r.OnDemand, api.HeaderDiscard: r.Discard,
+		api.HeaderFrozen: r.Frozen, api.HeaderRecord: r.Record,
+	} {
+		if set {
+			header.Set(name, "true")
+		}
+	}
 }
 
 // nameOf is the name without its qualifier.

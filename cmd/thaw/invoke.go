@@ -30,6 +30,7 @@ type invokeFlags struct {
 	cold       bool
 	record     bool
 	async      bool
+	http       httpFlags
 }
 
 func newInvokeCommand(a *app) *cobra.Command {
@@ -43,14 +44,21 @@ NAME is what serves; NAME:VERSION, NAME:ALIAS and NAME:$LATEST are a version of 
 here and wherever a command takes NAME. The event is JSON from -d, from a file, or with - from standard input; without
 any it is {}. When the function itself fails its error object is printed instead
 and the exit code is 1. With -o json one object holds the reply as "response" and
-how it came about: the start, its phases, page faults and bytes read.`,
+how it came about: the start, its phases, page faults and bytes read.
+
+With --path, -X or -H a request is sent to a function that is an HTTP server, whose body is
+what -d, -f or - gives, and the body of the reply is printed as it comes; a status from 400 on is exit code 1.`,
 		Example: `  thaw invoke hello -d '{"name": "Ada"}'
   thaw invoke hello:2 -d '{"name": "Ada"}'
   thaw invoke resize -f event.json --cold --policy vanilla -o json
-  generate | thaw invoke count -`,
+  generate | thaw invoke count -
+  thaw invoke web --path '/users/7?full=1' -X PUT -H 'Content-Type: text/plain' -d Ada`,
 		Args:              invokeArguments,
 		ValidArgsFunction: a.completeRefs(),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if f.http.given(cmd) {
+				return a.exchange(cmd, f, args)
+			}
 			request, err := f.request(a.stdin, cmd, args)
 			if err != nil {
 				return err
@@ -72,11 +80,21 @@ how it came about: the start, its phases, page faults and bytes read.`,
 		cmd.MarkFlagsMutuallyExclusive("async", other)
 	}
 	cmd.MarkFlagsMutuallyExclusive("data", "file")
+	f.http.add(cmd)
 	completeWords(cmd, "policy", policyNames()...)
 	return cmd
 }
 
 func (f invokeFlags) request(stdin io.Reader, cmd *cobra.Command, args []string) (thaw.InvokeRequest, error) {
+	r, err := f.target(args)
+	if err == nil {
+		r.Payload, err = f.event(stdin, cmd, args[1:])
+	}
+	return r, err
+}
+
+// target reads what is asked for, but for what is sent.
+func (f invokeFlags) target(args []string) (thaw.InvokeRequest, error) {
 	r := thaw.InvokeRequest{Function: args[0], Cold: f.cold, Record: f.record}
 	if _, err := thaw.ParseRef(r.Function); err != nil {
 		return r, err
@@ -88,9 +106,7 @@ func (f invokeFlags) request(stdin io.Reader, cmd *cobra.Command, args []string)
 		}
 		r.Policy = policy
 	}
-	var err error
-	r.Payload, err = f.event(stdin, cmd, args[1:])
-	return r, err
+	return r, nil
 }
 
 // event reads the event from wherever the command line says, and checks it, so
