@@ -109,7 +109,7 @@ func (e *exchange) run() {
 	defer e.web.remove(e)
 	defer e.end()
 	select {
-	case <-e.web.warm:
+	case <-e.web.isWarm():
 	case <-e.over:
 		return
 	}

@@ -41,10 +41,8 @@ const (
 // each exchange is a connection of its own, so that nothing of one is left to the
 // next.
 type web struct {
-	fn   *function
-	port string
-	// warm is closed when requests may go to the server.
-	warm   chan struct{}
+	fn     *function
+	port   string
 	ctx    context.Context // ends with close
 	cancel context.CancelFunc
 	done   sync.WaitGroup // of exchanges
@@ -52,6 +50,7 @@ type web struct {
 	mu        sync.Mutex
 	exchanges map[uint64]*exchange // by stream
 	closed    bool
+	warm      chan struct{} // closed while requests may go to the server
 }
 
 func newWeb(cfg Config, fn *function) *web {
@@ -68,13 +67,16 @@ func (w *web) serve() {
 		w.giveUp(errorTypeNotReady, err)
 		return
 	}
+	if w.fn.init.Prime && !w.prime() {
+		return
+	}
 	if w.fn.init.SnapStart {
 		if err := w.hook(hookBefore); err != nil {
 			w.giveUp(errorTypeHook, err)
 			return
 		}
 	}
-	w.fn.isReady()
+	w.fn.rest()
 	if w.fn.init.SnapStart {
 		select {
 		case <-w.fn.restored:
@@ -87,6 +89,29 @@ func (w *web) serve() {
 		}
 	}
 	close(w.warm)
+}
+
+// prime lets requests through that come before the snapshot. It reports false when the
+// guest ends before they do.
+func (w *web) prime() bool {
+	close(w.warm)
+	w.fn.isReady()
+	select {
+	case <-w.fn.prepare:
+	case <-w.ctx.Done():
+		return false
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.warm = make(chan struct{})
+	return true
+}
+
+// isWarm is closed when requests may go to the server.
+func (w *web) isWarm() <-chan struct{} {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.warm
 }
 
 // giveUp ends a function whose server is of no use. One that has exited is told of by

@@ -430,3 +430,35 @@ func freePort(t *testing.T) string {
 	}
 	return port
 }
+
+// Sample requests reach the server before its hooks and the snapshot, and no others do
+// until it is restored.
+func TestServerPrimed(t *testing.T) {
+	g, c, err := startServer(t, buildServer(t), func(fn *agent.Function) {
+		fn.SnapStart, fn.Prime = true, true
+		fn.Env = map[string]string{"AWS_LWA_SNAPSTART_BEFORE_CHECKPOINT_PATH": "/hook/before"}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a := g.exchange(c, request("GET", "/hook/", nil, 0)); strings.TrimSpace(a.body.String()) != `""` {
+		t.Errorf("%q", a.body.String())
+	}
+	if err := c.Primed(g.ctx()); err != nil {
+		t.Fatal(err)
+	}
+	if texts := g.texts(); !strings.HasSuffix(texts, "hook before\n") {
+		t.Errorf("before the snapshot: %q", texts)
+	}
+	if err := c.Quiesce(g.ctx()); err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+	c = g.connect()
+	if _, err := c.Resume(g.ctx(), "clone"); err != nil {
+		t.Fatal(err)
+	}
+	if a := g.exchange(c, request("GET", "/hook/", nil, 0)); strings.TrimSpace(a.body.String()) != `"before "` {
+		t.Errorf("%q", a.body.String())
+	}
+}
