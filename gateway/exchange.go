@@ -189,6 +189,7 @@ type relay struct {
 	conn     *http.ResponseController
 	x        *exchange
 	deadline time.Duration // for all of the reply
+	until    time.Time     // the same, once it has begun
 	begun    bool
 }
 
@@ -196,7 +197,7 @@ type relay struct {
 func (b *relay) Begin(head thaw.HTTPReply, sofar thaw.Invocation) error {
 	b.begun = true
 	b.x.start, b.x.invocation = string(sofar.Start), sofar.ID
-	_ = b.conn.SetWriteDeadline(time.Now().Add(b.deadline)) // a writer without is that of a test
+	b.until = time.Now().Add(b.deadline)
 	header := b.w.Header()
 	describeStart(header, thaw.Reply{Invocation: sofar})
 	own := http.Header{}
@@ -212,16 +213,22 @@ func (b *relay) Begin(head thaw.HTTPReply, sofar thaw.Invocation) error {
 		header[name] = values
 	}
 	b.w.WriteHeader(head.Status)
-	return b.conn.Flush()
+	return b.flush()
 }
 
 // Write sends a piece at once.
 func (b *relay) Write(p []byte) (int, error) {
+	_ = b.conn.SetWriteDeadline(b.until) // a writer without is that of a test
 	n, err := b.w.Write(p)
 	if err != nil {
 		return n, err
 	}
-	return n, b.conn.Flush()
+	return n, b.flush()
+}
+
+func (b *relay) flush() error {
+	_ = b.conn.SetWriteDeadline(b.until)
+	return b.conn.Flush()
 }
 
 // Trailer sends what comes behind the body.

@@ -58,7 +58,7 @@ func rudeServer(t *testing.T, e engine, patience time.Duration) (addr string, lo
 
 func rudeHandler(e engine, patience time.Duration, log io.Writer) http.Handler {
 	return New(Config{
-		Invoker: e, Deployer: e, Publisher: e, Catalog: e, Finder: e, Versions: e, Snapshots: e, Verifier: e, Monitor: e,
+		Invoker: e, Exchanger: e, Deployer: e, Publisher: e, Catalog: e, Finder: e, Versions: e, Snapshots: e, Verifier: e, Monitor: e,
 		Acceptor: e, Queue: e, Schedules: e, Secrets: e, Patience: patience,
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "metric 1\n") }),
 		Logger:  slog.New(slog.NewTextHandler(log, nil)), Info: func() api.Info { return api.Info{} },
