@@ -4,7 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"io"
-	"log"
+	"log/slog"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -39,7 +39,7 @@ type registryServer struct {
 
 func startRegistry(t testing.TB) *registryServer {
 	t.Helper()
-	r := &registryServer{next: registry.New(registry.Logger(log.New(io.Discard, "", 0)))}
+	r := &registryServer{next: registry.New(registry.Logger(slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)))}
 	server := httptest.NewServer(r)
 	t.Cleanup(server.Close)
 	r.host = strings.TrimPrefix(server.URL, "http://")

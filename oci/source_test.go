@@ -6,7 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"log"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -301,7 +301,7 @@ func TestContainer(t *testing.T) {
 // registryWith starts a registry that has images; wrap may get in its way.
 func registryWith(t *testing.T, wrap func(http.Handler) http.Handler) (host string) {
 	t.Helper()
-	server := httptest.NewServer(wrap(registry.New(registry.Logger(log.New(io.Discard, "", 0)))))
+	server := httptest.NewServer(wrap(registry.New(registry.Logger(slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)))))
 	t.Cleanup(server.Close)
 	return strings.TrimPrefix(server.URL, "http://")
 }
