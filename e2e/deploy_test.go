@@ -8,8 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"thaw"
 	"thaw/daemon"
 )
@@ -67,16 +65,7 @@ func TestRedeploy(t *testing.T) {
 
 // TestDiskFull deploys into a state folder without room for guest memory.
 func TestDiskFull(t *testing.T) {
-	requirements(t)
-	state := t.TempDir()
-	if err := unix.Mount("thaw-test", state, "tmpfs", 0, "size=64m"); err != nil {
-		t.Fatalf("mount: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := unix.Unmount(state, 0); err != nil {
-			t.Error(err)
-		}
-	})
+	state := smallDisk(t, "64m")
 	s := open(t, state, nil)
 	_, err := s.tryDeploy(t.Context(), "probe", "testdata/probe", thaw.Settings{})
 	if thaw.CodeOf(err) != thaw.CodeUnavailable || !strings.Contains(err.Error(), "free some space") {

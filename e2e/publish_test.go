@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -306,4 +307,57 @@ func (p *program) stop(t *testing.T) {
 	if err := p.cmd.Wait(); err != nil {
 		t.Errorf("the daemon ended with %v\n%s", err, p.err)
 	}
+}
+
+// TestVerifyFails deploys a function that replies once in its life: its snapshot is of
+// no use, which is said wherever somebody looks.
+func TestVerifyFails(t *testing.T) {
+	s := open(t, t.TempDir(), nil)
+	folder := t.TempDir()
+	code := "n = 0\ndef handler(event, context):\n    global n\n    n += 1\n    if n > 1:\n        raise ValueError('once only')\n    return n\n"
+	if err := os.WriteFile(filepath.Join(folder, "app.py"), []byte(code), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	v := s.deploy(t, "once", folder, thaw.Settings{Prime: []json.RawMessage{[]byte(`{}`)}})
+	if v.Snapshot != "" || !strings.Contains(v.Problem, "prime event 1 of 1 failed: ValueError: once only") {
+		t.Errorf("snapshot %q, problem %q", v.Snapshot, v.Problem)
+	}
+	for id, d := range statuses(t, s) {
+		if d.Status != thaw.SnapshotQuarantined || !strings.Contains(d.Problem, "once only") {
+			t.Errorf("snapshot %s: %s, %s", id, d.Status, d.Problem)
+		}
+	}
+	if log := s.log.String(); !strings.Contains(log, "level=ERROR msg=\"snapshot is put in quarantine, every start will be a boot\"") {
+		t.Errorf("no error in the log:\n%s", log)
+	}
+	bin, env := build(t), []string{"THAW_ADDR=" + s.url}
+	for _, command := range [][]string{{"ls"}, {"describe", "once"}} {
+		if out, code := execute(t, bin, env, command...); code != 0 || !strings.Contains(out, "warning: no snapshot, every start of once is a boot") {
+			t.Errorf("%v: exit %d: %s", command, code, out)
+		}
+	}
+	if got := s.metrics(t); !strings.Contains(got, "\nthaw_versions_without_snapshot 1\n") {
+		t.Errorf("metrics:\n%s", got)
+	}
+	if r := s.warm(t, "once", `{}`); r.Start != thaw.StartBoot || string(r.Payload) != "1" {
+		t.Errorf("%s start: %s", r.Start, r.Payload)
+	}
+	if out, code := execute(t, bin, env, "ps"); code != 0 || !strings.Contains(out, "warning: no snapshot, every start of once is a boot") {
+		t.Errorf("exit %d: %s", code, out)
+	}
+}
+
+// metrics scrapes.
+func (s *site) metrics(t *testing.T) string {
+	t.Helper()
+	reply, err := http.Get(s.url + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reply.Body.Close()
+	b, err := io.ReadAll(reply.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
 }

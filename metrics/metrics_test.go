@@ -59,7 +59,7 @@ func coldStart(function string) thaw.Invocation {
 func filled() (*Metrics, *inventory) {
 	m := New("v1")
 	source := &inventory{
-		functions: []thaw.Version{{Function: "hello", Number: 2}, {Function: "idle"}},
+		functions: []thaw.Version{{Function: "hello", Number: 2, Snapshot: "s"}, {Function: "idle"}},
 		instances: []thaw.Instance{
 			{Function: "hello", State: thaw.InstanceIdle, RSSBytes: 20 << 20}, {Function: "hello", State: thaw.InstanceBusy, RSSBytes: 30 << 20},
 		},
@@ -152,6 +152,7 @@ func TestScrape(t *testing.T) {
 		"thaw_instances_resident_bytes state=busy":                         30 << 20,
 		"thaw_prestarted_vmms":                                             2,
 		"thaw_functions":                                                   2,
+		"thaw_versions_without_snapshot":                                   1,
 		"thaw_snapshots status=serves":                                     2,
 		"thaw_snapshot_bytes function=hello status=serves":                 88 << 20,
 		"thaw_snapshot_bytes function=_other status=quarantined":           1 << 20,

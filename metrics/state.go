@@ -71,6 +71,10 @@ func describeFunctions() *prometheus.Desc {
 	return desc("thaw_functions", "Functions that are deployed.")
 }
 
+func describeWithoutSnapshot() *prometheus.Desc {
+	return desc("thaw_versions_without_snapshot", "Versions that serve and have no snapshot: every start of them is a boot.")
+}
+
 func describeSnapshots() *prometheus.Desc {
 	return desc("thaw_snapshots", "Snapshots, by status: serves, orphaned or quarantined.", "status")
 }
@@ -90,7 +94,7 @@ func describeServiceCount() *prometheus.Desc {
 // Describe implements [prometheus.Collector].
 func (s *state) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		describeInstances(), describeResident(), describePrestarted(), describeFunctions(), describeSnapshots(), describeSnapshotBytes(),
+		describeInstances(), describeResident(), describePrestarted(), describeFunctions(), describeWithoutSnapshot(), describeSnapshots(), describeSnapshotBytes(),
 		describeWorkingSet(), describeServiceCount(),
 		describeQueueDepth(), describeCharged(), describeBudget(), describeEvictions(),
 	} {
@@ -111,6 +115,7 @@ func (s *state) Collect(to chan<- prometheus.Metric) {
 		return
 	}
 	to <- gauge(describeFunctions(), float64(len(functions)))
+	to <- gauge(describeWithoutSnapshot(), float64(withoutSnapshot(functions)))
 	s.collectServices(to, functions, instances)
 	snapshots, err := s.look()
 	if err != nil {
@@ -136,6 +141,15 @@ func (s *state) collectLoad(to chan<- prometheus.Metric) {
 
 func gauge(d *prometheus.Desc, value float64, labels ...string) prometheus.Metric {
 	return prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
+}
+
+func withoutSnapshot(serving []thaw.Version) (n int) {
+	for _, v := range serving {
+		if v.Snapshot == "" {
+			n++
+		}
+	}
+	return n
 }
 
 // look returns the snapshots there were not long ago.
