@@ -127,6 +127,9 @@ func (p *publication) verify(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return "", context.Cause(ctx)
 		}
+		if err := p.daemon.explainFull(err); thaw.CodeOf(err) == thaw.CodeUnavailable {
+			return "", err // that is not the snapshot's fault
+		}
 		if err != nil {
 			return "FAILED, every start will be a boot: " + err.Error(), p.giveUp(err)
 		}
