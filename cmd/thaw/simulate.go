@@ -14,10 +14,10 @@ import (
 )
 
 type simulateFlags struct {
-	memory, durations []string
-	apps, days        int
-	seed              uint64
-	html, svg         string
+	memory     []string
+	apps, days int
+	seed       uint64
+	html, svg  string
 }
 
 // The bounds of a synthetic trace, which has to be in memory.
@@ -46,7 +46,6 @@ distributions that were published of it, and is said to be one. No daemon is nee
 	}
 	flags := cmd.Flags()
 	flags.StringSliceVar(&f.memory, "memory", nil, "`files` of what applications occupied (app_memory_percentiles…); without, all the same")
-	flags.StringSliceVar(&f.durations, "durations", nil, "`files` of how long functions took (function_durations_percentiles…), which are only shown")
 	flags.IntVar(&f.apps, "apps", 1000, "applications of a synthetic trace")
 	flags.IntVar(&f.days, "days", 7, "days of a synthetic trace")
 	flags.Uint64Var(&f.seed, "seed", 1, "what a synthetic trace is drawn by: the same gives the same")
@@ -61,8 +60,8 @@ func (f simulateFlags) check(cmd *cobra.Command, files []string) error {
 			return thaw.Errorf(thaw.CodeInvalid, "--%s is for a synthetic trace, and %s is one that was measured: give one of the two", name, files[0])
 		}
 	}
-	if len(files) == 0 && len(f.memory)+len(f.durations) > 0 {
-		return thaw.Errorf(thaw.CodeInvalid, "--memory and --durations belong to files of invocations: name these, too")
+	if len(files) == 0 && len(f.memory) > 0 {
+		return thaw.Errorf(thaw.CodeInvalid, "--memory belongs to files of invocations: name these, too")
 	}
 	if f.apps < 1 || f.apps > maxApps || f.days < 1 || f.days > maxDays {
 		return thaw.Errorf(thaw.CodeInvalid, "--apps must be 1 to %d, and --days 1 to %d", maxApps, maxDays)
@@ -106,7 +105,7 @@ func (f simulateFlags) trace(files []string) (simulate.Trace, error) {
 	for _, each := range []struct {
 		names []string
 		read  func(string, io.Reader) error
-	}{{files, r.Invocations}, {f.memory, r.Memory}, {f.durations, r.Durations}} {
+	}{{files, r.Invocations}, {f.memory, r.Memory}} {
 		for _, name := range each.names {
 			if err := readTrace(name, each.read); err != nil {
 				return simulate.Trace{}, err

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"thaw"
 )
@@ -38,8 +37,6 @@ type appDays struct {
 	counts  map[int]int // by minute of the trace
 	memory  float64     // bytes, the sum of the days
 	samples int
-	took    float64 // milliseconds, the sum over all executions
-	ran     float64 // executions
 }
 
 // NewReader returns one that has read nothing.
@@ -99,27 +96,6 @@ func (r *Reader) Memory(name string, from io.Reader) error {
 	})
 }
 
-// Durations reads how long functions took on a day (function_durations_percentiles).
-func (r *Reader) Durations(name string, from io.Reader) error {
-	head := []string{"HashOwner", "HashApp", "HashFunction", "Average", "Count", "Minimum", "Maximum"}
-	for _, p := range []int{0, 1, 25, 50, 75, 99, 100} {
-		head = append(head, fmt.Sprintf("percentile_Average_%d", p))
-	}
-	return rows(name, from, head, func(row row) error {
-		average, err := row.number(3)
-		if err != nil {
-			return err
-		}
-		n, err := row.number(4)
-		if err != nil {
-			return err
-		}
-		a := r.app(row.fields[0], row.fields[1])
-		a.took, a.ran = a.took+average*n, a.ran+n
-		return nil
-	})
-}
-
 // Trace returns what was read. Applications without invocations are left out.
 func (r *Reader) Trace(source string) (Trace, error) {
 	t := Trace{Source: source, Length: r.days * minutesPerDay}
@@ -145,7 +121,6 @@ func (d *appDays) finish(name string) App {
 		a.Invocations = append(a.Invocations, d.counts[m])
 	}
 	a.MemoryBytes = int64(ratio(d.memory, float64(d.samples)))
-	a.Execution = time.Duration(ratio(d.took, d.ran) * float64(time.Millisecond))
 	return a
 }
 

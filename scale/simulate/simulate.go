@@ -28,9 +28,6 @@ type App struct {
 	Invocations []int
 	// MemoryBytes is what it occupies, 0 where nobody knows.
 	MemoryBytes int64
-	// Execution is how long an invocation takes in the mean, 0 where nobody knows. It
-	// is only reported.
-	Execution time.Duration
 }
 
 // Total is how many invocations it had.

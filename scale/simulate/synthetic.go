@@ -5,7 +5,6 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
-	"time"
 )
 
 // Synthetic makes a trace of apps applications over days, the same for the same seed,
@@ -38,8 +37,7 @@ func Synthetic(seed uint64, apps, days int) Trace {
 }
 
 func synthesize(r *rand.Rand, length int) App {
-	a := App{MemoryBytes: int64(burr(r.Float64()) * 1e6), Execution: time.Duration(math.Exp(-.38+2.36*r.NormFloat64()) * float64(time.Second))}
-	a.Execution = min(a.Execution, time.Hour)
+	a := App{MemoryBytes: int64(burr(r.Float64()) * 1e6)}
 	period := float64(minutesPerDay) / dailyRate(r.Float64()) // minutes
 	next := interval(r, period)
 	counts := map[int]int{}
