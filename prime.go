@@ -16,9 +16,6 @@ const (
 
 // validatePrime wants few and small sample events, each of them JSON.
 func (s Settings) validatePrime() error {
-	if len(s.Prime) > 0 && s.Protocol() == ProtocolHTTP {
-		return Errorf(CodeInvalid, "prime events are for functions that are invoked: an HTTP server gets requests only")
-	}
 	if len(s.Prime) > MaxPrimeEvents {
 		return Errorf(CodeInvalid, "%d prime events are too many: give at most %d", len(s.Prime), MaxPrimeEvents)
 	}

@@ -27,8 +27,6 @@ func TestValidatePrime(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	web := thaw.Settings{Runtime: thaw.RuntimeHTTP, Prime: events(`{}`)}.WithDefaults()
-	wantInvalid(t, "an HTTP server", web.Validate(), "")
 	for want, bad := range map[string][]json.RawMessage{
 		"prime event 2 is not JSON: it is empty": events(`{}`, ``),
 		"prime event 1 is not JSON":              events(`{"a":`),

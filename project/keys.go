@@ -36,6 +36,8 @@ func Keys() []Key {
 		{"entry_point", "list of strings", "", "what is executed instead of the image's ENTRYPOINT, by words", readEntryPoint},
 		{"command", "list of strings", "", "what follows it instead of the image's CMD, by words", readCommand},
 		{"working_directory", "string", "", "where it is executed instead of the image's WORKDIR", readWorkingDirectory},
+		{"prime", "list of events", "", "sample events that it serves before its snapshot is taken, each in YAML or JSON, see [publish](publish.md)", readPrime},
+		{"skip_record", "bool", "false", "leave the first working set to the first cold start", readSkipRecord},
 		{"policy", "string", "auto", "how its VMs get their memory when an invocation does not say: " + policies(), readPolicy},
 		{"build", "string", "", "a shell command that `thaw deploy` runs in the folder first, such as `go build -o bootstrap .`", readBuild},
 		{"schedules", "list of schedules", "", "all that the function is to have, see below; without the key those there are stay", readSchedules},
@@ -130,6 +132,26 @@ func readInstallScripts(p *Project, v strictyaml.Value) (err error) {
 
 func readSecrets(p *Project, v strictyaml.Value) (err error) {
 	p.Settings.Secrets, err = v.Texts()
+	return err
+}
+
+func readPrime(p *Project, v strictyaml.Value) error {
+	list, err := v.List()
+	if err != nil {
+		return err
+	}
+	for _, item := range list {
+		event, err := item.JSON()
+		if err != nil {
+			return err
+		}
+		p.Settings.Prime = append(p.Settings.Prime, event)
+	}
+	return nil
+}
+
+func readSkipRecord(p *Project, v strictyaml.Value) (err error) {
+	p.Settings.SkipRecord, err = v.Bool()
 	return err
 }
 

@@ -1,6 +1,7 @@
 package project_test
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -32,6 +33,10 @@ min_scale: 1
 max_scale: 4
 idle_timeout: 5m
 keep_alive: histogram
+skip_record: true
+prime:
+  - {"name": "Ada", n: 1}
+  - null
 `))
 	if err != nil {
 		t.Fatal(err)
@@ -41,6 +46,7 @@ keep_alive: histogram
 		Env:      map[string]string{"VERSION": "1.10", "DEBUG": "true", "EMPTY": "", "QUOTED": "a: b"},
 		Packages: []string{"python3-pil", "python3-numpy"}, Policy: thaw.PolicyThaw,
 		MinScale: 1, MaxScale: 4, IdleTimeout: 5 * time.Minute, KeepAlive: thaw.KeepAliveHistogram,
+		SkipRecord: true, Prime: []json.RawMessage{json.RawMessage(`{"name":"Ada","n":1}`), json.RawMessage(`null`)},
 	}
 	if d := cmp.Diff(want, p.Settings); d != "" || p.Name != "resize" {
 		t.Errorf("name %s, settings (-want +got):\n%s", p.Name, d)
@@ -119,6 +125,9 @@ func TestMistakes(t *testing.T) {
 		"packages: [a1, 2]":                     `f:1:16: packages[2]: a number where a string is due: write "2"`,
 		"packages: [a1]\nruntime: provided":     `f:1:11: packages are for python3 and node: the root disk of provided is not made of Debian packages`,
 		"memory: 1GiB\ntimeout: 1h\nname: good": `f:2:10: timeout 1h0m0s is out of range: choose 100ms to 15m0s`,
+		"prime: {name: Ada}":                    `f:1:8: prime: keys with values where a list is due: write each value on a line of its own after -`,
+		"prime: [{a: 1, a: 2}]":                 `f:1:16: prime[1].a: is there twice, first in line 1: keep one`,
+		"skip_record: maybe":                    `f:1:14: skip_record: …`,
 		"policy: fastest":                       `f:1:9: unknown policy "fastest": choose one of auto, …`,
 		"- name: a":                             `f:1:1: a list where keys with values are due: write KEY: VALUE`,
 		"hello":                                 `f:1:1: a string where keys with values are due: write KEY: VALUE`,
