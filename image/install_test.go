@@ -34,12 +34,17 @@ func folder(files map[string]string) fstest.MapFS {
 // deployed makes a code disk, and returns what was said meanwhile.
 func deployed(t *testing.T, s *image.Store, r thaw.Runtime, files map[string]string) (image.Disk, string, error) {
 	t.Helper()
+	return deployedAs(t, s, thaw.Settings{Runtime: r}, files)
+}
+
+func deployedAs(t *testing.T, s *image.Store, settings thaw.Settings, files map[string]string) (image.Disk, string, error) {
+	t.Helper()
 	var tarball bytes.Buffer
 	if err := image.PackFS(folder(files), &tarball); err != nil {
 		return image.Disk{}, "", err
 	}
 	var said strings.Builder
-	d, err := s.Code(context.Background(), &tarball, thaw.Settings{Runtime: r}.WithDefaults(), func(msg string) { fmt.Fprintln(&said, msg) })
+	d, err := s.Code(context.Background(), &tarball, settings.WithDefaults(), func(msg string) { fmt.Fprintln(&said, msg) })
 	t.Logf("%v\n%s", err, &said)
 	return d, said.String(), err
 }
@@ -83,6 +88,20 @@ func TestInstallPythonFails(t *testing.T) {
 	if _, _, err := deployed(t, s, thaw.RuntimePython, map[string]string{"app.py": "", "requirements.txt": six, ".packages/x.py": ""}); thaw.CodeOf(err) != thaw.CodeInvalid {
 		t.Errorf("a folder of the same name: %v", err)
 	}
+}
+
+// TestInstallScripts asks for a package that has to be built by code of its own.
+func TestInstallScripts(t *testing.T) {
+	s := openReal(t)
+	files := map[string]string{"app.py": "", "requirements.txt": "# " + time.Now().String() + "\ndocopt==0.6.2\n"}
+	if _, _, err := deployed(t, s, thaw.RuntimePython, files); thaw.CodeOf(err) != thaw.CodeInvalid || !strings.Contains(err.Error(), "--install-scripts") {
+		t.Errorf("without leave to: %v", err)
+	}
+	d, _, err := deployedAs(t, s, thaw.Settings{InstallScripts: true}, files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	read(t, filepath.Join(extract(t, d), image.PythonPackages, "docopt.py"))
 }
 
 // TestInstallNode installs by a lock, and leaves out a node_modules that came along.
