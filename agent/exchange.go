@@ -243,12 +243,10 @@ func (x *exchange) sendTrailer(w Replier) error {
 	if lines == nil {
 		return nil
 	}
-	fields, err := parseFields(lines)
-	if err != nil {
-		return nil // the reply is whole without
-	}
-	if err := w.Trailer(fields); err != nil {
-		return fmt.Errorf("%w: %w", ErrClient, err)
+	if fields, err := parseFields(lines); err == nil { // the reply is whole without
+		if err := w.Trailer(fields); err != nil {
+			return fmt.Errorf("%w: %w", ErrClient, err)
+		}
 	}
 	return nil
 }

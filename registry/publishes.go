@@ -52,12 +52,11 @@ func (db *DB) Activate(r publish.Record) (replaced int, err error) {
 func (db *DB) PublishRecords() (all []publish.Record, unreadable []string, err error) {
 	err = db.bolt.View(func(tx *bbolt.Tx) error {
 		return tx.Bucket([]byte(bucketPublishes)).ForEach(func(name, raw []byte) error {
-			r, err := publish.Decode(string(name), raw)
-			if err != nil {
+			if r, err := publish.Decode(string(name), raw); err == nil {
+				all = append(all, r)
+			} else {
 				unreadable = append(unreadable, string(name))
-				return nil
 			}
-			all = append(all, r)
 			return nil
 		})
 	})

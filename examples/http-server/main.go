@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io"
-	"log"
 	"net"
 	"net/http"
 	"os"
@@ -18,7 +17,10 @@ func main() {
 	mux.HandleFunc("/{$}", hello)
 	mux.HandleFunc("GET /events", events)
 	mux.HandleFunc("PUT /upload", upload)
-	log.Fatal(http.ListenAndServe(net.JoinHostPort("127.0.0.1", os.Getenv("PORT")), mux))
+	if err := http.ListenAndServe(net.JoinHostPort("127.0.0.1", os.Getenv("PORT")), mux); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 }
 
 // hello is also what `thaw invoke web -d ...` comes to: a POST to /.
