@@ -9,7 +9,7 @@ export THAW_TEST_CACHE ?= $(CACHE)/test
 AGENT   := image/embedded/thaw-agent
 LDFLAGS := -s -w
 
-.PHONY: all build demo bench bench-full test soak lint fuzz bench deps clean
+.PHONY: all build demo bench bench-full test test-packages test-starts test-platform test-long soak lint fuzz bench deps clean
 
 all: build
 
@@ -33,10 +33,26 @@ bench-full: deps build
 	mkdir -p '$(CACHE)'
 	$(BENCH) $(BENCHFLAGS)
 
-## test: every test, real VMs included
+## test: every test but the long ones, real VMs included, in about a quarter of an hour
 test: deps build
 	$(GO) vet ./...
-	$(GO) test -timeout 18m ./...
+	$(MAKE) --no-print-directory -j3 test-packages test-starts test-platform
+
+# End-to-end tests take turns, on a core each: two processes, each with images of its own
+# (a folder of them belongs to one daemon at a time), share them.
+E2E_PLATFORM := ^Test(Dependencies|Detached|DiskFull.*|HTTP.*|Image.*|LambdaGo|ManyFunctions|MemoryBudget|MinScaleAfterRestart|Node|Prime|Provided|Redeploy|Scale|SDK|Secrets|Templates|VerifyFails)$$
+E2E_LONG     := ^Test(PublishKilled|PythonClients|SDKImage|Soak)$$
+
+test-packages:
+	$(GO) test -timeout 18m $$($(GO) list ./... | grep -v '/e2e$$')
+test-starts:
+	$(GO) test -timeout 18m ./e2e -skip '$(E2E_PLATFORM)|$(E2E_LONG)'
+test-platform:
+	THAW_TEST_CACHE='$(THAW_TEST_CACHE)/platform' $(GO) test -timeout 18m ./e2e -run '$(E2E_PLATFORM)'
+
+## test-long: a kill at each step of a deploy, AWS's clients in Python, a short soak
+test-long: deps build
+	$(GO) test -timeout 30m ./e2e -run '$(E2E_LONG)'
 
 ## soak: every kind of request for SOAK, the daemon killed twice meanwhile; accounts for all of them
 SOAK ?= 10m
