@@ -35,6 +35,7 @@ bench-full: deps build
 
 ## test: every test but the long ones, real VMs included, in about a quarter of an hour
 test: deps build
+	scripts/deps.sh nodejs python3
 	$(GO) vet ./...
 	$(MAKE) --no-print-directory -j3 test-packages test-starts test-platform
 

@@ -171,7 +171,7 @@ func FuzzStreams(f *testing.F) {
 			m := []wire.Message{&wire.Head{}, &wire.Data{End: rnd.IntN(4) == 0}, &wire.Trailer{}, &wire.Window{Bytes: int64(rnd.Uint64())}, &wire.Reset{ErrorType: "x"}}[k%5]
 			fr, err := wire.New(1, m, raw)
 			if err != nil {
-				t.Skip()
+				return // more than a frame holds
 			}
 			if x.receive(fr) != nil {
 				break

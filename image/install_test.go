@@ -20,7 +20,7 @@ const (
 
 	nodePackage = `{"dependencies": {"ms": "^2.1.0"}}`
 	nodeLock    = `{"lockfileVersion": 3, "packages": {"": {"dependencies": {"ms": "^2.1.0"}}, "node_modules/ms": {"version": "2.1.3",
-		"resolved": "https://registry.npmjs.org/ms/-/ms-2.1.3.tgz", "integrity": "sha512-6FlzubTLZG3J2a/NVCAleEhjzq5oxgHyaCU9yYXvcLsvoVaHJq/s5xXI6/XXP6tz7R9xAOtHnSO/tXtF3WRTlA=="}}}`
+		"integrity": "sha512-6FlzubTLZG3J2a/NVCAleEhjzq5oxgHyaCU9yYXvcLsvoVaHJq/s5xXI6/XXP6tz7R9xAOtHnSO/tXtF3WRTlA=="}}}`
 )
 
 func folder(files map[string]string) fstest.MapFS {

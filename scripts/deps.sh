@@ -2,10 +2,10 @@
 # Installs what thaw needs from Debian, and only what is missing. It does nothing
 # and takes no time when everything is there.
 #
-# usage: scripts/deps.sh        (as root)
+# usage: scripts/deps.sh [PACKAGE...]        (as root; others that are needed, too)
 set -eu
 
-packages="qemu-system-x86 mmdebstrap erofs-utils ca-certificates"
+packages="qemu-system-x86 mmdebstrap erofs-utils ca-certificates $*"
 
 fail() {
 	echo "deps: $*" >&2
@@ -19,6 +19,8 @@ is_there() {
 	qemu-system-x86) command -v qemu-system-x86_64 ;;
 	mmdebstrap) command -v mmdebstrap ;;
 	erofs-utils) command -v mkfs.erofs ;;
+	nodejs) command -v node ;;
+	python3) command -v python3 ;;
 	ca-certificates) test -s /etc/ssl/certs/ca-certificates.crt ;;
 	esac >/dev/null
 }
