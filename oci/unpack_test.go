@@ -240,16 +240,7 @@ func TestHostileLayers(t *testing.T) {
 		"FolderOverLinkHack": files("l -> /tmp", "l/../l/x"),
 	} {
 		t.Run(name, func(t *testing.T) {
-			outside := t.TempDir()
-			dir := filepath.Join(outside, "root")
-			if err := os.Mkdir(dir, 0o755); err != nil {
-				t.Fatal(err)
-			}
-			u, err := oci.NewUnpacker(dir)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer u.Close()
+			u, outside, _ := unpacker(t)
 			layer := pack(t, entries...)
 			if err := u.Apply(t.Context(), bytes.NewReader(layer), idOf(layer)); thaw.CodeOf(err) != thaw.CodeInvalid {
 				t.Errorf("error %v, want one of code %s", err, thaw.CodeInvalid)
@@ -376,16 +367,7 @@ func TestUnpackIsCancelled(t *testing.T) {
 // TestPlace makes what a guest needs, in whatever way the image tries to prevent it.
 func TestPlace(t *testing.T) {
 	needRoot(t)
-	outside := t.TempDir()
-	dir := filepath.Join(outside, "root")
-	if err := os.Mkdir(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	u, err := oci.NewUnpacker(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer u.Close()
+	u, outside, dir := unpacker(t)
 	layer := pack(t, files("dev -> "+outside, "proc", "etc -> usr/etc", "usr/etc/", "usr/etc/machine-id -> "+outside+"/x", "usr/etc/hosts")...)
 	if err := u.Apply(t.Context(), bytes.NewReader(layer), idOf(layer)); err != nil {
 		t.Fatal(err)
@@ -485,4 +467,24 @@ func checkContained(t *testing.T, top string) {
 	if err != nil {
 		t.Error(err)
 	}
+}
+
+// unpacker unpacks into dir, a folder within outside.
+func unpacker(t *testing.T) (u *oci.Unpacker, outside, dir string) {
+	t.Helper()
+	outside = t.TempDir()
+	dir = filepath.Join(outside, "root")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	u, err := oci.NewUnpacker(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := u.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return u, outside, dir
 }

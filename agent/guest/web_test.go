@@ -381,17 +381,7 @@ func TestServerHooks(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if texts := g.texts(); !strings.HasSuffix(texts, "hook before\n") {
-			t.Errorf("before the snapshot: %q", texts)
-		}
-		if err := c.Quiesce(g.ctx()); err != nil {
-			t.Fatal(err)
-		}
-		c.Close()
-		c = g.connect()
-		if _, err := c.Resume(g.ctx(), "clone"); err != nil {
-			t.Fatal(err)
-		}
+		c = g.restoredAfterHook(c)
 		if a := g.exchange(c, request("GET", "/hook/", nil, 0)); strings.TrimSpace(a.body.String()) != `"before after "` {
 			t.Errorf("%q", a.body.String())
 		}
@@ -447,18 +437,26 @@ func TestServerPrimed(t *testing.T) {
 	if err := c.Primed(g.ctx()); err != nil {
 		t.Fatal(err)
 	}
+	c = g.restoredAfterHook(c)
+	if a := g.exchange(c, request("GET", "/hook/", nil, 0)); strings.TrimSpace(a.body.String()) != `"before "` {
+		t.Errorf("%q", a.body.String())
+	}
+}
+
+// restoredAfterHook takes the place of a snapshot, before which the hook has run, and
+// of a restore, and returns the clone's connection.
+func (g *testGuest) restoredAfterHook(c *agent.Conn) *agent.Conn {
+	g.t.Helper()
 	if texts := g.texts(); !strings.HasSuffix(texts, "hook before\n") {
-		t.Errorf("before the snapshot: %q", texts)
+		g.t.Errorf("before the snapshot: %q", texts)
 	}
 	if err := c.Quiesce(g.ctx()); err != nil {
-		t.Fatal(err)
+		g.t.Fatal(err)
 	}
 	c.Close()
 	c = g.connect()
 	if _, err := c.Resume(g.ctx(), "clone"); err != nil {
-		t.Fatal(err)
+		g.t.Fatal(err)
 	}
-	if a := g.exchange(c, request("GET", "/hook/", nil, 0)); strings.TrimSpace(a.body.String()) != `"before "` {
-		t.Errorf("%q", a.body.String())
-	}
+	return c
 }
