@@ -67,6 +67,10 @@ func TestPrime(t *testing.T) {
 	if r := g.invoke(c, "r", `"x"`, time.Minute); string(r.Payload) != "[3, false]" {
 		t.Errorf("the clone replies %s", r.Payload)
 	}
+	// What is written comes by itself, not with the reply.
+	for deadline := time.Now().Add(time.Minute); !strings.HasSuffix(g.texts(), "after\n") && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond)
+	}
 	if texts := g.texts(); texts != "before, after 2\nafter\n" {
 		t.Errorf("log: %q", texts)
 	}
