@@ -118,6 +118,14 @@ func testHTTPEcho(t *testing.T, s *site) {
 	if head := s.web(t, "HEAD", "web/bytes?n=1000&length", nil); head.ContentLength != 1000 || head.StatusCode != 200 {
 		t.Errorf("HEAD: %d, %d bytes", head.StatusCode, head.ContentLength)
 	}
+	for _, path := range []string{"web/hook/after", "web/hook%2Fbefore?a=b"} { // the agent's alone
+		if reply := s.web(t, "POST", path, strings.NewReader("{}")); reply.StatusCode != 404 || !strings.Contains(text(t, reply), "Runtime.HookPath") {
+			t.Errorf("POST %s: %d", path, reply.StatusCode)
+		}
+	}
+	if got := text(t, s.web(t, "GET", "web/hook/", nil)); strings.TrimSpace(got) != `"before after "` {
+		t.Errorf("the server saw the hooks %q", got)
+	}
 }
 
 // testHTTPEvents reads events as they come: the server makes the next one only half a

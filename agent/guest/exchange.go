@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -104,6 +105,14 @@ func (e *exchange) data(m wire.Data, p []byte) error {
 	return nil
 }
 
+// asked returns what the first line of the request asks for.
+func (e *exchange) asked() (method, target string) {
+	line, _, _ := bytes.Cut(e.head, []byte("\r\n"))
+	method, rest, _ := strings.Cut(string(line), " ")
+	target, _, _ = strings.Cut(rest, " ")
+	return method, target
+}
+
 // run is the exchange's goroutine.
 func (e *exchange) run() {
 	defer e.web.remove(e)
@@ -111,6 +120,10 @@ func (e *exchange) run() {
 	select {
 	case <-e.web.isWarm():
 	case <-e.over:
+		return
+	}
+	if method, target := e.asked(); e.web.hooks.refuse(target) {
+		e.refuse(method, target)
 		return
 	}
 	conn, err := e.web.dial()
@@ -188,9 +201,9 @@ func (e *exchange) write(conn net.Conn, p []byte) error {
 // download copies the reply to the host. What is there at once goes in one write with
 // the head.
 func (e *exchange) download(conn net.Conn) error {
-	method, _, _ := bytes.Cut(e.head, []byte{' '})
+	method, _ := e.asked()
 	c := http1.NewConn(conn)
-	r, err := c.Reply(string(method))
+	r, err := c.Reply(method)
 	if err != nil {
 		return err
 	}

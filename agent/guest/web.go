@@ -43,6 +43,7 @@ const (
 type web struct {
 	fn     *function
 	port   string
+	hooks  hookPaths
 	ctx    context.Context // ends with close
 	cancel context.CancelFunc
 	done   sync.WaitGroup // of exchanges
@@ -54,7 +55,10 @@ type web struct {
 }
 
 func newWeb(cfg Config, fn *function) *web {
-	w := &web{fn: fn, port: cfg.ServerPort, warm: make(chan struct{}), exchanges: make(map[uint64]*exchange)}
+	w := &web{
+		fn: fn, port: cfg.ServerPort, hooks: newHookPaths(fn.init.Env),
+		warm: make(chan struct{}), exchanges: make(map[uint64]*exchange),
+	}
 	w.ctx, w.cancel = context.WithCancel(context.Background())
 	return w
 }

@@ -386,6 +386,34 @@ func TestServerHooks(t *testing.T) {
 			t.Errorf("%q", a.body.String())
 		}
 	})
+	t.Run("Refused", func(t *testing.T) {
+		g, c, err := start("")
+		if err != nil {
+			t.Fatal(err)
+		}
+		c = g.restoredAfterHook(c)
+		for _, target := range []string{"/hook/after", "/hook/before?x=y", "/hook//after", "/hook/./before", "/hook%2fafter", "/x/../hook/after", "/hook/after/"} {
+			for _, method := range []string{"POST", "GET", "PUT"} {
+				a := g.exchange(c, request(method, target, strings.NewReader("body"), 4))
+				if a.Status != 404 || !strings.Contains(a.body.String(), "AWS_LWA_SNAPSTART_AFTER_RESTORE_PATH") || a.get("Content-Type") != "application/json" {
+					t.Errorf("%s %s: %d %q", method, target, a.Status, a.body.String())
+				}
+			}
+		}
+		if a := g.exchange(c, request("HEAD", "/hook/after", nil, 0)); a.Status != 404 || a.body.Len() > 0 {
+			t.Errorf("HEAD: %d %q", a.Status, a.body.String())
+		}
+		r, w := io.Pipe() // a body that never ends
+		defer w.Close()
+		q := request("POST", "/hook/after", nil, -1)
+		q.Body = r
+		if a := g.exchange(c, q); a.Status != 404 {
+			t.Errorf("an endless body: %d", a.Status)
+		}
+		if a := g.exchange(c, request("GET", "/hook/", nil, 0)); strings.TrimSpace(a.body.String()) != `"before after "` {
+			t.Errorf("the server saw %q", a.body.String())
+		}
+	})
 	t.Run("BeforeFails", func(t *testing.T) {
 		if _, _, err := start("before"); err == nil || !strings.Contains(err.Error(), "the server replied 500") {
 			t.Errorf("got %v", err)
