@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"golang.org/x/net/netutil"
 )
 
 // The bounds of a connection. The bodies of requests have their own, as a
@@ -17,6 +19,19 @@ const (
 	idleTimeout    = 2 * time.Minute
 	maxHeaderBytes = 32 << 10
 )
+
+// DefaultMaxConnections bounds the descriptors and the memory of clients unless said
+// otherwise. It is far more than VMs serve at once, or wait for one.
+const DefaultMaxConnections = 4096
+
+// Bounded is l with at most so many connections open at once, 0 for no bound. The system
+// keeps those who come meanwhile waiting, until one closes. It owns l.
+func Bounded(l net.Listener, connections int) net.Listener {
+	if connections == 0 {
+		return l
+	}
+	return netutil.LimitListener(l, connections)
+}
 
 // Serve answers requests on l with handler until ctx is done, then takes no new
 // ones and waits up to drain for those that run; what is left is cut off and

@@ -43,7 +43,7 @@ type serveFlags struct {
 	prestarted, keepVersions     int
 	prestartedMemory             bytesFlag
 	memoryBudget                 bytesFlag
-	queueDepth                   int
+	queueDepth, maxConnections   int
 	queueTimeout                 time.Duration
 	accelerator                  string
 	asyncWorkers, asyncRetries   int
@@ -128,6 +128,7 @@ VMs, so listen on a loopback address unless something else guards the way.`,
 	flags.Lookup("memory-budget").DefValue = fmt.Sprintf("%d%% of the machine's", memoryShare)
 	flags.IntVar(&f.queueDepth, "queue-depth", daemon.DefaultQueueDepth, "most requests of one function that wait for a VM when a limit is reached")
 	flags.DurationVar(&f.queueTimeout, "queue-timeout", daemon.DefaultQueueTimeout, "how long they wait before they are refused, 0 for not at all")
+	flags.IntVar(&f.maxConnections, "max-connections", gateway.DefaultMaxConnections, "most connections of clients at once, others wait; 0 for no limit")
 	flags.IntVar(&f.prestarted, "prestarted", daemon.DefaultPrestarted, "VMMs kept waiting for a restore, of each memory size in use")
 	flags.Var(&f.prestartedMemory, "prestarted-memory", "most memory of all VMMs that wait")
 	flags.IntVar(&f.keepVersions, "keep-versions", daemon.DefaultKeepVersions, "how many versions of a function to keep, besides those that serve or have an alias")
@@ -157,6 +158,8 @@ func (f serveFlags) check() error {
 		return thaw.Errorf(thaw.CodeInvalid, "--idle-timeout cannot be negative")
 	case f.queueDepth < 1 || f.queueTimeout < 0:
 		return thaw.Errorf(thaw.CodeInvalid, "--queue-depth must be at least 1, and --queue-timeout cannot be negative: 0 refuses at once")
+	case f.maxConnections < 0:
+		return thaw.Errorf(thaw.CodeInvalid, "--max-connections cannot be negative: 0 is no limit")
 	case f.prestarted < 0 || f.prestarted > maxPrestarted:
 		return thaw.Errorf(thaw.CodeInvalid, "--prestarted must be 0 to %d", maxPrestarted)
 	case f.keepVersions < 1:
@@ -190,6 +193,7 @@ func (a *app) serve(ctx context.Context, f serveFlags, start starter) (err error
 	if err != nil {
 		return err
 	}
+	l = gateway.Bounded(l, f.maxConnections)
 	defer l.Close() // a second close is harmless
 	warnOpen(logger, l.Addr())
 	o, err := observe(ctx, f.otlpEndpoint, logger)
