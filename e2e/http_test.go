@@ -210,17 +210,19 @@ func (countUp) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// residentBytes is the memory of a process without what it maps of files: its program
+// comes in as it is used.
 func residentBytes(t testing.TB, pid int) int64 {
 	t.Helper()
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
 	if err != nil {
 		t.Fatal(err)
 	}
-	var size, resident int64
-	if _, err := fmt.Sscan(string(b), &size, &resident); err != nil {
+	var size, resident, shared int64
+	if _, err := fmt.Sscan(string(b), &size, &resident, &shared); err != nil {
 		t.Fatal(err)
 	}
-	return resident * thaw.PageSize
+	return (resident - shared) * thaw.PageSize
 }
 
 // testHTTPAbort has a client go away: the server is told, and the instance, the only one
