@@ -324,7 +324,7 @@ func testHTTPCallback(t *testing.T, s *site) {
 // testHTTPConcurrency has one instance serve four requests at once, as the server itself
 // sees them, and one late one among them be the end of it, but not theirs.
 func testHTTPConcurrency(t *testing.T, s *site) {
-	s.deploy(t, "web", serverFolder(t), thaw.Settings{Runtime: thaw.RuntimeHTTP, Timeout: 3 * time.Second, Concurrency: 4})
+	s.deploy(t, "web", serverFolder(t), thaw.Settings{Runtime: thaw.RuntimeHTTP, Timeout: 6 * time.Second, Concurrency: 4})
 	first := s.web(t, "GET", "web/counts", nil)
 	var all sync.WaitGroup
 	for range 4 {
@@ -347,12 +347,12 @@ func testHTTPConcurrency(t *testing.T, s *site) {
 	eventually(t, "two at once", func() bool {
 		return decode[map[string]int](t, []byte(text(t, s.web(t, "GET", "web/counts", nil))))["active"] == 2
 	})
-	time.Sleep(time.Second)
-	other := s.web(t, "GET", "web/events?n=5&pause=500ms", nil) // longer than the late one has
+	time.Sleep(2 * time.Second)
+	other := s.web(t, "GET", "web/events?n=10&pause=500ms", nil) // longer than the late one has
 	if reply := <-late; reply.StatusCode != 504 {
 		t.Errorf("late: %d", reply.StatusCode)
 	}
-	if got := text(t, other); !strings.Contains(got, "data: 4") || other.Header.Get("Thaw-Instance") != first.Header.Get("Thaw-Instance") {
+	if got := text(t, other); !strings.Contains(got, "data: 9") || other.Header.Get("Thaw-Instance") != first.Header.Get("Thaw-Instance") {
 		t.Errorf("the other one: %q", got)
 	}
 	if next := s.web(t, "GET", "web/echo/", nil); next.StatusCode != 200 || next.Header.Get("Thaw-Instance") == first.Header.Get("Thaw-Instance") {
@@ -362,7 +362,7 @@ func testHTTPConcurrency(t *testing.T, s *site) {
 
 // testHTTPTimeout: what takes too long is 504, and its instance is gone.
 func testHTTPTimeout(t *testing.T, s *site) {
-	s.deploy(t, "web", serverFolder(t), thaw.Settings{Runtime: thaw.RuntimeHTTP, Timeout: time.Second})
+	s.deploy(t, "web", serverFolder(t), thaw.Settings{Runtime: thaw.RuntimeHTTP, Timeout: 2 * time.Second})
 	reply := s.web(t, "GET", "web/wait?n=99", nil)
 	if got := text(t, reply); reply.StatusCode != 504 || !strings.Contains(got, thaw.ErrorTypeTimeout) {
 		t.Errorf("%d %s", reply.StatusCode, got)
