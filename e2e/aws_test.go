@@ -85,6 +85,7 @@ func TestSDK(t *testing.T) {
 	t.Run("Update", func(t *testing.T) { testSDKUpdate(t, a) })
 	t.Run("Aliases", func(t *testing.T) { testSDKAliases(t, s, a) })
 	t.Run("Lists", func(t *testing.T) { testSDKLists(t, a) })
+	t.Run("Concurrency", func(t *testing.T) { testSDKConcurrency(t, s, a) })
 	t.Run("Failures", func(t *testing.T) { testSDKFailures(t, a) })
 	t.Run("Delete", func(t *testing.T) { testSDKDelete(t, a) })
 }
@@ -300,9 +301,6 @@ func testSDKLists(t *testing.T, a *sdkUser) {
 	var missing *types.ResourceNotFoundException
 	if _, err := a.c.GetPolicy(ctx, &lambda.GetPolicyInput{FunctionName: name}); !errors.As(err, &missing) {
 		t.Errorf("policy: %v", err)
-	}
-	if _, err := a.c.PutFunctionConcurrency(ctx, &lambda.PutFunctionConcurrencyInput{FunctionName: name, ReservedConcurrentExecutions: aws.Int32(1)}); err == nil || !strings.Contains(err.Error(), "NotSupportedException") {
-		t.Errorf("concurrency: %v", err)
 	}
 }
 

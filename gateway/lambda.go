@@ -74,6 +74,13 @@ func (h handlers) lambdaRoutes() []route {
 		{api.PathLambdaAsync + name + "/invoke-async/{$}", map[string]endpoint{
 			http.MethodPost: {h.invokeAsync, nil},
 		}},
+		{api.PathLambdaConcurrency + name + "/concurrency", map[string]endpoint{
+			http.MethodPut:    {h.putConcurrency, nil},
+			http.MethodDelete: {h.deleteConcurrency, nil},
+		}},
+		{api.PathLambdaConcurrencyOf + name + "/concurrency", map[string]endpoint{
+			http.MethodGet: {h.getConcurrency, nil},
+		}},
 		{api.PathLambdaTags + name, map[string]endpoint{
 			http.MethodGet: {h.listTags, nil},
 		}},

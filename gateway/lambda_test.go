@@ -253,7 +253,7 @@ func TestLambdaAPI(t *testing.T) {
 
 		step{"DELETE", hello + ":live", "", 400, "InvalidParameterValueException"},
 		step{"GET", hello + "/policy", "", 404, "ResourceNotFoundException"},
-		step{"PUT", "/2017-10-31/functions/hello/concurrency", "{}", 400, "NotSupportedException"},
+		step{"PUT", "/2019-09-30/functions/hello/provisioned-concurrency?Qualifier=1", "{}", 400, "NotSupportedException"},
 		step{"GET", functionsURL + "?MaxItems=0", "", 400, "InvalidParameterValueException"},
 		step{"GET", functionsURL + "?FunctionVersion=x", "", 400, "InvalidParameterValueException"},
 		step{"PATCH", hello, "", 405, "InvalidParameterValueException"},

@@ -105,7 +105,7 @@ func schemaTypes() map[string]reflect.Type {
 		api.Error{}, api.LambdaError{}, api.DeployLine{}, api.CheckLine{}, api.Snapshots{}, api.Queue{}, api.QueueItem{}, api.Count{}, api.Schedules{}, api.Secrets{}, api.Functions{}, api.Versions{}, api.Deploys{},
 		api.Aliases{}, api.Alias{}, api.Instances{}, api.Logs{}, api.FollowLine{}, api.Info{}, api.OpenFaaSFunction{}, api.OpenFaaSInfo{}, api.OpenFaaSRemove{},
 		lambda.CreateFunction{}, lambda.UpdateFunctionCode{}, lambda.UpdateFunctionConfiguration{}, lambda.PublishVersion{}, lambda.SetAlias{}, lambda.Function{}, lambda.Functions{},
-		lambda.Versions{}, lambda.Alias{}, lambda.Aliases{},
+		lambda.Versions{}, lambda.Alias{}, lambda.Aliases{}, lambda.PutFunctionConcurrency{}, lambda.Concurrency{},
 	} {
 		addType(types, reflect.TypeOf(v))
 	}

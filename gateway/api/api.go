@@ -21,8 +21,12 @@ const (
 	PathLambda      = "/2015-03-31/functions"
 	PathLambdaAsync = "/2014-11-13/functions"
 	PathLambdaTags  = "/2017-03-31/tags"
-	PathFunctions   = "/v1/functions" // + "/" + name + PathLogsSuffix
-	PathLogsSuffix  = "/logs"
+	// PathLambdaConcurrency is where concurrency is set, PathLambdaConcurrencyOf where
+	// it is read.
+	PathLambdaConcurrency   = "/2017-10-31/functions"
+	PathLambdaConcurrencyOf = "/2019-09-30/functions"
+	PathFunctions           = "/v1/functions" // + "/" + name + PathLogsSuffix
+	PathLogsSuffix          = "/logs"
 	// PathMemorySuffix and those below follow a function's path; an alias follows
 	// PathAliasesSuffix.
 	PathMemorySuffix   = "/memory"

@@ -215,6 +215,7 @@ type Function struct {
 	Configuration Configuration     `json:"Configuration"`
 	Code          Code              `json:"Code"`
 	Tags          map[string]string `json:"Tags,omitempty"`
+	Concurrency   *Concurrency      `json:"Concurrency,omitempty"`
 }
 
 // Describe makes the reply to GetFunction.
@@ -225,6 +226,9 @@ func Describe(c Configuration, v thaw.Version) Function {
 	}
 	if v.Lambda != nil {
 		f.Tags = v.Lambda.Tags
+	}
+	if c := ConcurrencyOf(v.Settings); c.Reserved > 0 {
+		f.Concurrency = &c
 	}
 	return f
 }
