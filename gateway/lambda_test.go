@@ -253,6 +253,8 @@ func TestLambdaAPI(t *testing.T) {
 
 		step{"DELETE", hello + ":live", "", 400, "InvalidParameterValueException"},
 		step{"GET", hello + "/policy", "", 404, "ResourceNotFoundException"},
+		step{"POST", "/2017-03-31/tags/arn:aws:lambda:local:000000000000:function:hello", `{"Tags": {"a": "c"}}`, 400, "NotSupportedException"},
+		step{"DELETE", "/2017-03-31/tags/hello?tagKeys=a", "", 400, "NotSupportedException"},
 		step{"PUT", "/2019-09-30/functions/hello/provisioned-concurrency?Qualifier=1", "{}", 400, "NotSupportedException"},
 		step{"GET", functionsURL + "?MaxItems=0", "", 400, "InvalidParameterValueException"},
 		step{"GET", functionsURL + "?FunctionVersion=x", "", 400, "InvalidParameterValueException"},

@@ -233,7 +233,12 @@ func (t route) checkPath(r *http.Request) error {
 	return nil
 }
 
+// refuseMethod answers a method that the path has not. In the Lambda API one that would
+// change something is an operation that there is not.
 func (t route) refuseMethod(w http.ResponseWriter, r *http.Request) error {
+	if isLambda(r.URL.Path) && slices.Contains([]string{http.MethodPost, http.MethodPut, http.MethodDelete}, r.Method) {
+		return notSupported(r)
+	}
 	var allowed []string
 	for method := range t.methods {
 		allowed = append(allowed, method)
