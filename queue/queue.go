@@ -195,6 +195,9 @@ func (q *Queue) takeBack(it *thaw.QueueItem, now time.Time) {
 	if latest := now.Add(max(q.cfg.Retry.Platform.Cap, q.cfg.Retry.Function.Cap)); it.Due.After(latest) {
 		it.Due = latest
 	}
+	if latest := now.Add(q.cfg.Retry.MaxAge); it.Expires.After(latest) {
+		it.Expires = latest
+	}
 }
 
 // keep adds an item that is on the disk. The caller holds mu, or is Open.
