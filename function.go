@@ -70,8 +70,9 @@ type Settings struct {
 	MemoryBytes int64             `json:"memory_bytes"`
 	Timeout     time.Duration     `json:"timeout_ns"`
 	Env         map[string]string `json:"env,omitempty"`
-	// Packages are the Debian packages that the root disk of python3 or node holds
-	// in addition to its own, sorted and each once.
+	// Packages are the Debian packages that the root disk holds in addition to its
+	// own, sorted and each once. That of provided is empty without them, and with
+	// them Debian's essential packages, a shell among them.
 	Packages []string `json:"packages,omitempty"`
 	// InstallScripts has packages execute code of theirs while they are installed
 	// from requirements.txt or package.json, where nothing of them is executed
@@ -192,8 +193,8 @@ func (s Settings) validateSizes() error {
 }
 
 func (s Settings) validatePackages() error {
-	if len(s.Packages) > 0 && s.Root() != RuntimePython && s.Root() != RuntimeNode {
-		return Errorf(CodeInvalid, "packages are for %s and %s: the root disk of %s is not made of Debian packages", RuntimePython, RuntimeNode, s.Runtime)
+	if len(s.Packages) > 0 && s.Image != nil {
+		return Errorf(CodeInvalid, "packages are not for an image, which brings its own root disk: install them in the image")
 	}
 	if len(s.Packages) > MaxPackages {
 		return Errorf(CodeInvalid, "%d packages are too many: name at most %d, what they depend on comes with them", len(s.Packages), MaxPackages)

@@ -164,7 +164,7 @@ func TestValidatePackages(t *testing.T) {
 		"Most":            {packages: many[1:]},
 		"TooMany":         {packages: many, problem: "33 packages"},
 		"ManyTimes":       {packages: append(many[1:], many[1:]...)},
-		"Provided":        {runtime: thaw.RuntimeProvided, packages: []string{"python3-pil"}, problem: "packages are for python3"},
+		"Provided":        {runtime: thaw.RuntimeProvided, packages: []string{"python3-pil"}},
 		"NoName":          {packages: []string{""}, problem: `""`},
 		"OneLetter":       {packages: []string{"a"}, problem: `"a"`},
 		"UpperCase":       {packages: []string{"Python"}, problem: `"Python"`},

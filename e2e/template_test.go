@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"thaw"
@@ -33,10 +34,10 @@ func TestTemplates(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, template := range templates {
-		runtime := template.Name()
-		t.Run(runtime, func(t *testing.T) {
-			name := "new-" + runtime
-			cli(t, folder, "new", name, "--runtime", runtime)
+		t.Run(template.Name(), func(t *testing.T) {
+			name := "new-" + template.Name()
+			runtime, language, _ := strings.Cut(template.Name(), "-")
+			cli(t, folder, "new", name, "--runtime", runtime, "--language", language)
 			dir := filepath.Join(folder, name)
 			if got, want := cli(t, dir, "deploy", "-q", "--policy", "vanilla"), name+":1\n"; got != want {
 				t.Errorf("deployed %q, want %q", got, want)

@@ -14,8 +14,9 @@ import (
 )
 
 // CheckHandler returns a [thaw.CodeInvalid] error unless the code has the file
-// that its settings name: the handler's module for python3 and node, a static x86-64
-// program called bootstrap for provided, what the command begins with for http. The
+// that its settings name: the handler's module for python3 and node, a program
+// called bootstrap for provided, what the command begins with for http. Without Debian
+// packages a program must be static and for x86-64. The
 // settings must have their defaults.
 func CheckHandler(code fs.FS, s thaw.Settings) error {
 	if s.Image != nil {
@@ -27,7 +28,7 @@ func CheckHandler(code fs.FS, s thaw.Settings) error {
 	case thaw.RuntimeNode:
 		return checkNodeModule(code, s.Handler)
 	case thaw.RuntimeProvided:
-		return checkProgram(code, bootstrapName)
+		return checkProgram(code, s, bootstrapName)
 	case thaw.RuntimeHTTP:
 		return checkCommand(code, s)
 	}
@@ -39,10 +40,13 @@ func CheckHandler(code fs.FS, s thaw.Settings) error {
 func checkCommand(code fs.FS, s thaw.Settings) error {
 	words := s.Command()
 	if s.Root() == thaw.RuntimeProvided {
-		if path.IsAbs(words[0]) || !strings.Contains(words[0], "/") {
-			return thaw.Errorf(thaw.CodeInvalid, "the command %q begins with %.60q, which is not on the root disk: begin it with a program of the code, such as %s, or with python3", s.Handler, words[0], thaw.DefaultCommand)
+		switch outside := path.IsAbs(words[0]) || !strings.Contains(words[0], "/"); {
+		case outside && len(s.Packages) > 0:
+			return nil // of one of them: only a guest can tell
+		case outside:
+			return thaw.Errorf(thaw.CodeInvalid, "the command %q begins with %.60q, which is not on the root disk: begin it with a program of the code, such as %s, or with python3, or name the Debian package that has it", s.Handler, words[0], thaw.DefaultCommand)
 		}
-		return checkProgram(code, path.Clean(words[0]))
+		return checkProgram(code, s, path.Clean(words[0]))
 	}
 	if len(words) < 2 || strings.HasPrefix(words[1], "-") || path.IsAbs(words[1]) || isFile(code, path.Clean(words[1])) {
 		return nil // an option: the interpreter knows
@@ -112,7 +116,7 @@ func topNames(code fs.FS) string {
 // bootstrapName is what AWS Lambda calls the program of a custom runtime.
 const bootstrapName = "bootstrap"
 
-func checkProgram(code fs.FS, name string) (err error) {
+func checkProgram(code fs.FS, s thaw.Settings, name string) (err error) {
 	f, err := code.Open(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return thaw.Errorf(thaw.CodeInvalid, "no file %.60s in the code: the runtime starts a program of that name; the code has %s", name, topNames(code))
@@ -131,6 +135,9 @@ func checkProgram(code fs.FS, name string) (err error) {
 	if info.Mode()&0o111 == 0 {
 		return thaw.Errorf(thaw.CodeInvalid, "%.60s is not executable: run `chmod +x %[1]s`", name)
 	}
+	if len(s.Packages) > 0 {
+		return nil // they may have the interpreter or the libraries that it needs
+	}
 	return checkStatic(f, name)
 }
 
@@ -145,7 +152,7 @@ func checkStatic(r io.Reader, name string) error {
 		return fmt.Errorf("read %.60s: %w", name, err)
 	}
 	if bytes.HasPrefix(head, []byte("#!")) {
-		return thaw.Errorf(thaw.CodeInvalid, "%.60s is a script, and its root disk has no interpreters: compile it to a static program, use the runtime python3, or for http the handler `python3 %[1]s`", name)
+		return thaw.Errorf(thaw.CodeInvalid, "%.60s is a script, and its root disk has no interpreters: name Debian packages that it needs, such as curl, and there is a shell too; or use the runtime python3, or for http the handler `python3 %[1]s`", name)
 	}
 	progs, err := programHeaders(head)
 	if err != nil {
@@ -153,7 +160,7 @@ func checkStatic(r io.Reader, name string) error {
 	}
 	for _, p := range progs {
 		if p == elf.PT_INTERP {
-			return thaw.Errorf(thaw.CodeInvalid, "%.60s is dynamically linked, and its root disk has no libraries: build it with CGO_ENABLED=0, or link it with -static", name)
+			return thaw.Errorf(thaw.CodeInvalid, "%.60s is dynamically linked, and its root disk has no libraries: build it with CGO_ENABLED=0, link it with -static, or name the Debian packages that have them", name)
 		}
 	}
 	return nil

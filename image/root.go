@@ -60,7 +60,10 @@ func (s *Store) rootPlan(ctx context.Context, settings thaw.Settings, progress P
 	parts := []string{formatVersion, kindRoot, string(settings.Root()), tool, baseText()}
 	switch settings.Root() {
 	case thaw.RuntimeProvided:
-		return rootPlan{key(parts...), func(_ context.Context, dir string) error { return writeBase(dir) }}, nil
+		if len(settings.Packages) == 0 {
+			return rootPlan{key(parts...), func(_ context.Context, dir string) error { return writeBase(dir) }}, nil
+		}
+		fallthrough
 	case thaw.RuntimePython, thaw.RuntimeNode:
 		t, err := s.rootTree(ctx, settings, progress)
 		parts = append(parts, t.sum, strings.Join(trimmed(), " "))
@@ -80,7 +83,7 @@ func runtimeText(files map[string][]byte) (parts []string) {
 }
 
 func (s *Store) rootTree(ctx context.Context, settings thaw.Settings, progress Progress) (tree, error) {
-	if len(s.runtimes[settings.Root()]) == 0 {
+	if settings.Root() != thaw.RuntimeProvided && len(s.runtimes[settings.Root()]) == 0 {
 		return tree{}, thaw.Errorf(thaw.CodeUnavailable, "this build holds no bootstrap for %s", settings.Root())
 	}
 	p, err := planTree(settings.Root(), settings.Packages)

@@ -16,7 +16,7 @@ import (
 
 // treePlan says what the Debian tree of a root disk is made of.
 type treePlan struct {
-	// runtime is what the tree holds the interpreter of.
+	// runtime is what the tree holds the interpreter of, none for provided.
 	runtime  thaw.Runtime
 	codename string
 	// added are the packages that a function asks for, in order.
@@ -34,8 +34,11 @@ func planTree(r thaw.Runtime, added []string) (treePlan, error) {
 
 // kind is that of the tree's name in the store.
 func (p treePlan) kind() string {
-	if p.runtime == thaw.RuntimeNode {
+	switch p.runtime {
+	case thaw.RuntimeNode:
 		return kindNode
+	case thaw.RuntimeProvided:
+		return kindDebian
 	}
 	return kindPython
 }
@@ -47,13 +50,17 @@ func (p treePlan) key() string {
 }
 
 // packages are the interpreter with its whole standard library, the data that parts
-// of that library look for: time zones and certificates, and what was added.
+// of that library, and programs of all kinds, look for: time zones and certificates,
+// and what was added. Debian's essential packages, a shell among them, are there anyway.
 func (p treePlan) packages() []string {
-	interpreter := "python3"
-	if p.runtime == thaw.RuntimeNode {
-		interpreter = "nodejs"
+	packages := append([]string{"tzdata", "ca-certificates"}, p.added...)
+	switch p.runtime {
+	case thaw.RuntimePython:
+		return append([]string{"python3"}, packages...)
+	case thaw.RuntimeNode:
+		return append([]string{"nodejs"}, packages...)
 	}
-	return append([]string{interpreter, "tzdata", "ca-certificates"}, p.added...)
+	return packages
 }
 
 // excludes are not even unpacked.

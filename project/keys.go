@@ -29,7 +29,7 @@ func Keys() []Key {
 		{"memory", "size", "256MiB", "memory of each VM, 128MiB to 4GiB, a whole number of MiB", readMemory},
 		{"timeout", "duration", "30s", "the most an invocation may take, 100ms to 15m", readTimeout},
 		{"env", "map of strings", "", "environment variables; values are taken as they are written", readEnv},
-		{"packages", "list of strings", "", "Debian packages that python3 and node need, such as `python3-numpy`", readPackages},
+		{"packages", "list of strings", "", "Debian packages that the code needs, such as `python3-numpy`; `provided` has a shell with any", readPackages},
 		{"install_scripts", "bool", "false", "let packages of `requirements.txt` or `package.json` execute code of theirs while they are installed", readInstallScripts},
 		{"secrets", "list of strings", "", "secrets that it finds in /run/thaw/secrets, see [secrets](secrets.md)", readSecrets},
 		{"image", "string", "", "the OCI image that it is made of, see runtimes.md; a path is one from this folder", readImage},

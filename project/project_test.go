@@ -123,7 +123,7 @@ func TestMistakes(t *testing.T) {
 		"env: {AWS_LAMBDA_X: 1}":                `f:1:6: environment variable AWS_LAMBDA_X is reserved for the runtime: choose another name`,
 		"packages: python3-numpy":               `f:1:11: packages: a string where a list is due: write each value on a line of its own after -`,
 		"packages: [a1, 2]":                     `f:1:16: packages[2]: a number where a string is due: write "2"`,
-		"packages: [a1]\nruntime: provided":     `f:1:11: packages are for python3 and node: the root disk of provided is not made of Debian packages`,
+		"packages: [a1]\nimage: a/b:1":          `f:2:8: packages are not for an image, which brings its own root disk: install them in the image`,
 		"memory: 1GiB\ntimeout: 1h\nname: good": `f:2:10: timeout 1h0m0s is out of range: choose 100ms to 15m0s`,
 		"prime: {name: Ada}":                    `f:1:8: prime: keys with values where a list is due: write each value on a line of its own after -`,
 		"prime: [{a: 1, a: 2}]":                 `f:1:16: prime[1].a: is there twice, first in line 1: keep one`,

@@ -21,8 +21,8 @@ import (
 func TestTemplatesSayNothingWrong(t *testing.T) {
 	commented := regexp.MustCompile(`(?m)^# ( *- |  +[a-z_]+:|[a-z_]+: )`)
 	all, err := fs.Glob(templates, "template/*/thaw.yaml.tmpl")
-	if err != nil || len(all) != len(thaw.Runtimes()) {
-		t.Fatalf("%d templates for %d runtimes: %v", len(all), len(thaw.Runtimes()), err)
+	if err != nil || len(all) != len(thaw.Runtimes())+1 {
+		t.Fatalf("%d templates for %d runtimes, one of them in two languages: %v", len(all), len(thaw.Runtimes()), err)
 	}
 	for _, name := range all {
 		text, err := fs.ReadFile(templates, name)
@@ -47,7 +47,7 @@ func TestPythonTemplate(t *testing.T) {
 		t.Skip("python3 is not installed: apt-get install python3")
 	}
 	t.Chdir(t.TempDir())
-	if _, err := writeTemplate("hello", thaw.RuntimePython); err != nil {
+	if _, err := writeTemplate("hello", "python3"); err != nil {
 		t.Fatal(err)
 	}
 	const script = "import sys, json; sys.path.insert(0, 'hello'); import app; print(json.dumps([app.handler({'name': 'Ada'}, None), app.handler(3, None)]))"
@@ -58,6 +58,36 @@ func TestPythonTemplate(t *testing.T) {
 	}
 	if err := checkCode("hello", thaw.Settings{}.WithDefaults()); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestTemplateOf(t *testing.T) {
+	for _, tt := range []struct {
+		runtime        thaw.Runtime
+		language, want string
+	}{
+		{"python3", "", "python3"}, {"provided", "", "provided"}, {"provided", "go", "provided"}, {"provided", "shell", "provided-shell"},
+		{"cobol", "", `unknown runtime "cobol": choose python3`}, {"provided", "cobol", "choose go or shell"}, {"node", "go", "add --runtime provided"},
+	} {
+		got, err := templateOf(tt.runtime, tt.language)
+		if got != tt.want && !(thaw.CodeOf(err) == thaw.CodeInvalid && strings.Contains(err.Error(), tt.want)) {
+			t.Errorf("%s, %q: %q, %v; want %q", tt.runtime, tt.language, got, err, tt.want)
+		}
+	}
+}
+
+// TestShellTemplate has what `thaw new` writes deployed as it is: the program can be
+// executed, and its packages are there to run it.
+func TestShellTemplate(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if _, err := writeTemplate("job", "provided-shell"); err != nil {
+		t.Fatal(err)
+	}
+	if err := checkCode("job", thaw.Settings{Runtime: thaw.RuntimeProvided, Packages: []string{"curl"}}); err != nil {
+		t.Error(err)
+	}
+	if err := checkCode("job", thaw.Settings{Runtime: thaw.RuntimeProvided}); thaw.CodeOf(err) != thaw.CodeInvalid || !strings.Contains(err.Error(), "name Debian packages") {
+		t.Errorf("without packages: %v", err)
 	}
 }
 
@@ -92,7 +122,7 @@ func TestProvidedTemplate(t *testing.T) {
 		t.Skip("builds a program: run without -short")
 	}
 	t.Chdir(t.TempDir())
-	if _, err := writeTemplate("web", thaw.RuntimeProvided); err != nil {
+	if _, err := writeTemplate("web", "provided"); err != nil {
 		t.Fatal(err)
 	}
 	build := exec.CommandContext(t.Context(), "go", "build", "-o", "bootstrap", ".")
