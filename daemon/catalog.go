@@ -92,12 +92,26 @@ func (d *Daemon) Remove(_ context.Context, name string) error {
 		return err
 	}
 	var errs []error
+	last := 0
 	for _, v := range versions {
-		errs = append(errs, d.discard(v))
+		errs, last = append(errs, d.discard(v)), max(last, v.Number)
 	}
-	d.history.forget(name)
+	d.history.forget(name, last)
 	d.prune()
-	return errors.Join(append(errs, d.logs.remove(name))...)
+	return errors.Join(append(errs, d.logs.remove(name, last))...)
+}
+
+// removed tells of each function that was removed the last version that it had then.
+// Those up to it may still be at work. A function of that name that comes later goes on
+// counting from there.
+type removed map[string]int
+
+func (r removed) add(function string, last int) { r[function] = max(r[function], last) }
+
+// has says whether a version was removed with its function; of version 0, which none
+// has, never.
+func (r removed) has(function string, version int) bool {
+	return version > 0 && version <= r[function]
 }
 
 // prune removes the images that no version needs, unless one may be about to,

@@ -138,7 +138,7 @@ func TestFollowEnds(t *testing.T) {
 	l.add(logLine("f", "one"))
 	removed, _ := follow(t, l, "f", 1, all)
 	removed.want(t, "one")
-	if err := l.remove("f"); err != nil {
+	if err := l.remove("f", 0); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-removed.done; err != nil {

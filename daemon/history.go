@@ -26,12 +26,13 @@ type history struct {
 	pending    map[string]chan struct{} // by ID: closed when the record is complete
 	recent     *list.List               // the functions, that invoked last first
 	places     map[string]*list.Element // in recent
+	removed    removed
 }
 
 func newHistory() *history {
 	return &history{
 		byFunction: map[string][]thaw.Invocation{}, byID: map[string]thaw.Invocation{}, pending: map[string]chan struct{}{},
-		recent: list.New(), places: map[string]*list.Element{},
+		recent: list.New(), places: map[string]*list.Element{}, removed: removed{},
 	}
 }
 
@@ -69,6 +70,9 @@ func (h *history) replace(i thaw.Invocation) {
 // put adds i, in place of the record of an earlier try at the same invocation.
 // The caller holds mu.
 func (h *history) put(i thaw.Invocation) {
+	if h.removed.has(i.Function, i.Version) {
+		return
+	}
 	list := h.byFunction[i.Function]
 	if _, again := h.byID[i.ID]; again {
 		list = slices.DeleteFunc(list, func(old thaw.Invocation) bool { return old.ID == i.ID })
@@ -139,9 +143,12 @@ func (h *history) get(id string) (thaw.Invocation, error) {
 	return i, nil
 }
 
-func (h *history) forget(function string) {
+// forget forgets function and its versions up to last, also those of their invocations
+// that are still under way.
+func (h *history) forget(function string, last int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.removed.add(function, last)
 	for _, i := range h.byFunction[function] {
 		delete(h.byID, i.ID)
 	}

@@ -64,8 +64,8 @@ func TestHistoryForgets(t *testing.T) {
 	h := newHistory()
 	h.add(invocation("a", 0))
 	h.add(invocation("a-1", 0))
-	h.forget("a")
-	h.forget("never")
+	h.forget("a", 3)
+	h.forget("never", 0)
 	if len(h.of("a")) != 0 || len(h.of("a-1")) != 1 {
 		t.Errorf("after forget: %v and %v", h.of("a"), h.of("a-1"))
 	}
@@ -77,6 +77,11 @@ func TestHistoryForgets(t *testing.T) {
 	}
 	if len(h.byFunction) != 1 || len(h.byID) != 1 {
 		t.Errorf("%d functions and %d ids stay in memory", len(h.byFunction), len(h.byID))
+	}
+	h.add(invocation("a", 3)) // it was under way meanwhile
+	h.begin(invocation("a", 2))(invocation("a", 2))
+	if got := h.of("a"); len(got) > 0 {
+		t.Errorf("after it was removed: %v", got)
 	}
 	h.add(invocation("a", 7)) // deployed again
 	if got := h.of("a"); len(got) != 1 || got[0].Version != 7 {
@@ -106,7 +111,7 @@ func TestHistoryAtOnce(t *testing.T) {
 				h.add(invocation(function, i*1000+n))
 				_ = h.of(function)
 				if n == 100 && i == 0 {
-					h.forget(function)
+					h.forget(function, 0)
 				}
 			}
 		})

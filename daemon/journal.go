@@ -101,7 +101,7 @@ func (d *Daemon) undo(r publish.Record, reason error) error {
 	errs := []error{d.removeSnapshot(r.Version)}
 	r.Version.Snapshot = ""
 	if _, err := d.registry.Get(r.Publish.Function); thaw.CodeOf(err) == thaw.CodeNotFound {
-		errs = append(errs, d.logs.remove(r.Publish.Function)) // nobody could ask for them
+		errs = append(errs, d.logs.remove(r.Publish.Function, 0)) // nobody could ask for them
 	}
 	d.noteEnd(r)
 	return errors.Join(errs...)

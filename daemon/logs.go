@@ -31,9 +31,13 @@ type logs struct {
 	writes uint64
 	live   listeners
 	err    error // the first write that failed
+
+	removed removed
 }
 
-func newLogs(dir string) *logs { return &logs{dir: dir, files: map[string]*logFile{}} }
+func newLogs(dir string) *logs {
+	return &logs{dir: dir, files: map[string]*logFile{}, removed: removed{}}
+}
 
 func (l *logs) path(function string) string { return filepath.Join(l.dir, function+logSuffix) }
 
@@ -41,6 +45,9 @@ func (l *logs) path(function string) string { return filepath.Join(l.dir, functi
 func (l *logs) add(line thaw.LogLine) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.removed.has(line.Function, line.Version) {
+		return
+	}
 	if c := l.live.captures[line.RequestID]; c != nil {
 		line.Qualifier = c.qualifier
 	}
@@ -156,10 +163,12 @@ func readLog(r io.Reader, each func(thaw.LogLine)) error {
 	return scanner.Err()
 }
 
-// remove deletes the logs of function.
-func (l *logs) remove(function string) error {
+// remove deletes the logs of function. What its versions up to last still write, whose
+// invocations are under way, is in none.
+func (l *logs) remove(function string, last int) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.removed.add(function, last)
 	l.live.end(function)
 	names, err := l.all(function)
 	errs := []error{err}

@@ -169,7 +169,7 @@ func TestLogsOfAlikeNames(t *testing.T) {
 			t.Errorf("log of %s: %s", name, d)
 		}
 	}
-	if err := l.remove("a"); err != nil {
+	if err := l.remove("a", 0); err != nil {
 		t.Fatal(err)
 	}
 	if got := texts(t, l, "a", 10); len(got) != 0 {
@@ -188,18 +188,19 @@ func TestLogsOfAlikeNames(t *testing.T) {
 func TestLogsRemove(t *testing.T) {
 	l := newTestLogs(t)
 	rotate(t, l, "f", 1)
-	for range 2 { // the second time it is missing
-		if err := l.remove("f"); err != nil {
+	for _, last := range []int{4, 0} { // the second time it is missing
+		if err := l.remove("f", last); err != nil {
 			t.Error(err)
 		}
 	}
+	l.add(thaw.LogLine{Function: "f", Version: 4, Text: "of an invocation that was under way"})
 	if got := files(t, l, "*"); len(got) != 0 {
 		t.Errorf("remove leaves %q", got)
 	}
 	if got := texts(t, l, "f", 1000); len(got) != 0 {
 		t.Errorf("remove leaves %d lines", len(got))
 	}
-	l.add(logLine("f", "new"))
+	l.add(thaw.LogLine{Function: "f", Version: 5, Text: "new"})
 	if got := texts(t, l, "f", 1); len(got) != 1 || got[0] != "new" {
 		t.Errorf("log after remove is %.80q", got)
 	}

@@ -300,8 +300,12 @@ func damage(t *testing.T, name string, how func([]byte) []byte) {
 
 func testRemove(t *testing.T, s *site) {
 	folder := s.describe(t, "probe").SnapshotInfo.Folder
+	_, running := busy(t, s)
 	if err := s.Remove(t.Context(), "probe"); err != nil {
 		t.Fatal(err)
+	}
+	if err := <-running; err != nil {
+		t.Errorf("an invocation that ran when its function was removed: %v", err)
 	}
 	eventually(t, "the end of all VMs but those that wait", func() bool {
 		waiting, full := s.daemon.Prestarted()
@@ -312,5 +316,18 @@ func testRemove(t *testing.T, s *site) {
 	}
 	if _, err := s.Invoke(t.Context(), thaw.InvokeRequest{Function: "probe"}); thaw.CodeOf(err) != thaw.CodeNotFound {
 		t.Errorf("invoke after remove = %v, want not found", err)
+	}
+	again := s.deploy(t, "probe", "testdata/probe", thaw.Settings{})
+	lines, err := s.Logs(t.Context(), "probe", thaw.LogQuery{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range lines {
+		if line.Version != again.Number {
+			t.Errorf("a line of version %d: %q", line.Version, line.Text)
+		}
+	}
+	if d := s.describe(t, "probe"); len(d.Invocations) > 0 {
+		t.Errorf("invocations of what was removed: %+v", d.Invocations)
 	}
 }
