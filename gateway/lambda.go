@@ -207,11 +207,7 @@ func (h handlers) invokeAsync(w http.ResponseWriter, r *http.Request) error {
 
 // listTags takes an ARN, or a name.
 func (h handlers) listTags(w http.ResponseWriter, r *http.Request) error {
-	name, err := lambdaFunction(r)
-	if err != nil {
-		return err
-	}
-	_, v, err := h.configurationOf(r.Context(), thaw.Ref{Function: name})
+	v, err := h.configured(r)
 	if err != nil {
 		return err
 	}

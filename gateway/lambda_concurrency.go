@@ -11,11 +11,7 @@ import (
 // getConcurrency tells of a deploy under way as if it had worked, as the configuration
 // does.
 func (h handlers) getConcurrency(w http.ResponseWriter, r *http.Request) error {
-	name, err := lambdaFunction(r)
-	if err != nil {
-		return err
-	}
-	_, v, err := h.configurationOf(r.Context(), thaw.Ref{Function: name})
+	v, err := h.configured(r)
 	if err != nil {
 		return err
 	}

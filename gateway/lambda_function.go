@@ -38,6 +38,17 @@ func (h handlers) configurationOf(ctx context.Context, ref thaw.Ref) (lambda.Con
 	return c, v, nil
 }
 
+// configured returns the version that serves a function, given without a qualifier, or
+// the one whose deploy is under way.
+func (h handlers) configured(r *http.Request) (thaw.Version, error) {
+	name, err := lambdaFunction(r)
+	if err != nil {
+		return thaw.Version{}, err
+	}
+	_, v, err := h.configurationOf(r.Context(), thaw.Ref{Function: name})
+	return v, err
+}
+
 func (h handlers) getFunction(w http.ResponseWriter, r *http.Request) error {
 	ref, err := lambdaRef(r)
 	if err != nil {

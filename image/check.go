@@ -16,8 +16,8 @@ import (
 // CheckHandler returns a [thaw.CodeInvalid] error unless the code has the file
 // that its settings name: the handler's module for python3 and node, a program
 // called bootstrap for provided, what the command begins with for http. Without Debian
-// packages a program must be static and for x86-64. The
-// settings must have their defaults.
+// packages a program must be static and for x86-64. The settings must have their
+// defaults.
 func CheckHandler(code fs.FS, s thaw.Settings) error {
 	if s.Image != nil {
 		return nil // which has it all, and nothing but a guest can tell

@@ -58,20 +58,14 @@ func (s *Store) rootPlan(ctx context.Context, settings thaw.Settings, progress P
 		return rootPlan{}, err
 	}
 	parts := []string{formatVersion, kindRoot, string(settings.Root()), tool, baseText()}
-	switch settings.Root() {
-	case thaw.RuntimeProvided:
-		if len(settings.Packages) == 0 {
-			return rootPlan{key(parts...), func(_ context.Context, dir string) error { return writeBase(dir) }}, nil
-		}
-		fallthrough
-	case thaw.RuntimePython, thaw.RuntimeNode:
-		t, err := s.rootTree(ctx, settings, progress)
-		parts = append(parts, t.sum, strings.Join(trimmed(), " "))
-		parts = append(parts, runtimeText(s.runtimes[settings.Root()])...)
-		fill := func(ctx context.Context, dir string) error { return s.fillTree(ctx, t, settings.Root(), dir) }
-		return rootPlan{key(parts...), fill}, err
+	if settings.Root() == thaw.RuntimeProvided && len(settings.Packages) == 0 {
+		return rootPlan{key(parts...), func(_ context.Context, dir string) error { return writeBase(dir) }}, nil
 	}
-	return rootPlan{}, thaw.Errorf(thaw.CodeInvalid, "no root disk is known for runtime %q", settings.Runtime)
+	t, err := s.rootTree(ctx, settings, progress)
+	parts = append(parts, t.sum, strings.Join(trimmed(), " "))
+	parts = append(parts, runtimeText(s.runtimes[settings.Root()])...)
+	fill := func(ctx context.Context, dir string) error { return s.fillTree(ctx, t, settings.Root(), dir) }
+	return rootPlan{key(parts...), fill}, err
 }
 
 // runtimeText stands for the files of a runtime in keys.

@@ -16,8 +16,8 @@ import (
 	"thaw"
 )
 
-// templates holds a folder per runtime, and one more for each further language. A file's name ends in .tmpl so that Go
-// takes no template for a part of this module.
+// templates holds a folder per runtime, and one more for each further language. A
+// file's name ends in .tmpl so that Go takes no template for a part of this module.
 //
 //go:embed all:template
 var templates embed.FS
