@@ -210,19 +210,23 @@ func (countUp) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// residentBytes is the memory of a process without what it maps of files: its program
-// comes in as it is used.
-func residentBytes(t testing.TB, pid int) int64 {
+// residentBytes is the memory of a process without what it maps of files on a disk: its
+// program comes in as it is used.
+func residentBytes(t testing.TB, pid int) (n int64) {
 	t.Helper()
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		t.Fatal(err)
 	}
-	var size, resident, shared int64
-	if _, err := fmt.Sscan(string(b), &size, &resident, &shared); err != nil {
-		t.Fatal(err)
+	for _, field := range []string{"RssAnon", "RssShmem"} {
+		_, rest, found := strings.Cut(string(b), field+":")
+		var kib int64
+		if _, err := fmt.Sscan(rest, &kib); err != nil || !found {
+			t.Fatalf("%s of process %d: %v", field, pid, err)
+		}
+		n += kib << 10
 	}
-	return (resident - shared) * thaw.PageSize
+	return n
 }
 
 // testHTTPAbort has a client go away: the server is told, and the instance, the only one
