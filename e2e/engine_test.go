@@ -31,7 +31,10 @@ func TestEngine(t *testing.T) {
 	t.Run("VMMsKilled", func(t *testing.T) { testVMMsKilled(t, s) })
 }
 
-const sumEvent = `{"do": "sum", "pages": 300}`
+const (
+	sumEvent  = `{"do": "sum", "pages": 300}`
+	wideEvent = `{"do": "sum", "pages": 2040}` // more than anything else of the probe touches
+)
 
 // discarded invokes function on a new instance that ends with it.
 func (s *site) discarded(t *testing.T, policy thaw.Policy, event string) thaw.Reply {
@@ -157,19 +160,18 @@ func flipAt(at int) func([]byte) []byte {
 // testDrift changes to an input that needs twice the pages: the prefetch misses
 // them once, then the set is recorded again, then it fits.
 func testDrift(t *testing.T, s *site) {
-	const wider = `{"do": "sum", "pages": 2040}`
 	s.prepared(t, thaw.PolicyThaw)
-	first := s.discarded(t, thaw.PolicyThaw, wider)
+	first := s.discarded(t, thaw.PolicyThaw, wideEvent)
 	if recall := first.Quality.Recall(); recall > 0.8 {
 		t.Errorf("recall %.2f of twice the pages: %+v", recall, *first.Quality)
 	}
-	second := s.discarded(t, thaw.PolicyThaw, wider)
+	second := s.discarded(t, thaw.PolicyThaw, wideEvent)
 	if second.Layout.Recording == "" || second.Reason == "" {
 		t.Errorf("not recorded again: %+v", second.Invocation)
 	}
 	s.published(t, thaw.PolicyThaw)
 	eventually(t, "the larger set", func() bool { return s.describe(t, "probe").SnapshotInfo.WorkingSetPages > first.Quality.Brought+1000 })
-	third := s.discarded(t, thaw.PolicyThaw, wider)
+	third := s.discarded(t, thaw.PolicyThaw, wideEvent)
 	if recall := third.Quality.Recall(); recall < 0.95 {
 		t.Errorf("recall %.2f after the recording, want 0.95: %+v", recall, *third.Quality)
 	}

@@ -157,7 +157,7 @@ func (s *site) close(t testing.TB) {
 	if s.daemon == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	s.schedules.Close()
 	if err := errors.Join(s.queue.Close(ctx), s.daemon.Close(ctx)); err != nil {
@@ -220,9 +220,9 @@ func (s *site) invoke(t testing.TB, r thaw.InvokeRequest) thaw.Reply {
 // eventually waits for something that happens behind a reply.
 func eventually(t testing.TB, what string, done func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !done(); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); !done(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("%s: not after 30 s", what)
+			t.Fatalf("%s: not after 2 min", what)
 		}
 	}
 }

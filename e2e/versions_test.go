@@ -51,7 +51,7 @@ func testLearnedApart(t *testing.T, s *site) {
 		s.recorded(t, ref, helloEvent)
 	}
 	one, two := pages("probe:1"), pages("probe:2")
-	s.invoke(t, thaw.InvokeRequest{Function: "probe:1", Payload: []byte(sumEvent), Policy: thaw.PolicyReap, Record: true})
+	s.invoke(t, thaw.InvokeRequest{Function: "probe:1", Payload: []byte(wideEvent), Policy: thaw.PolicyReap, Record: true})
 	if pages("probe:1") <= one || pages("probe:2") != two {
 		t.Errorf("working sets of %d and %d pages are %d and %d after a recording of the first", one, two, pages("probe:1"), pages("probe:2"))
 	}

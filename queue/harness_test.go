@@ -30,11 +30,11 @@ func (c *handClock) Now() time.Time {
 	return c.now
 }
 
-func (c *handClock) After(d time.Duration) <-chan time.Time {
+func (c *handClock) At(t time.Time) <-chan time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	ch := make(chan time.Time, 1)
-	c.timers[ch] = c.now.Add(d)
+	c.timers[ch] = t
 	c.ring()
 	return ch
 }
@@ -138,9 +138,9 @@ func (f *fixture) put(t *testing.T, function, payload string) thaw.QueueItem {
 // eventually waits for what the dispatcher does.
 func eventually(t *testing.T, what string, done func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !done(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); !done(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("%s: not after 20 s", what)
+			t.Fatalf("%s: not after 2 min", what)
 		}
 	}
 }

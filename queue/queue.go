@@ -57,7 +57,8 @@ type Deliverer interface {
 // Clock tells the time. It may jump.
 type Clock interface {
 	Now() time.Time
-	After(d time.Duration) <-chan time.Time
+	// At returns a channel that receives once when it is t, at once if that is over.
+	At(t time.Time) <-chan time.Time
 }
 
 // Limits bound a queue.
@@ -313,5 +314,5 @@ type systemClock struct{ began time.Time }
 // Now implements [Clock].
 func (c systemClock) Now() time.Time { return c.began.Add(time.Since(c.began)).UTC() }
 
-// After implements [Clock].
-func (systemClock) After(d time.Duration) <-chan time.Time { return time.After(d) }
+// At implements [Clock].
+func (c systemClock) At(t time.Time) <-chan time.Time { return time.After(t.Sub(c.Now())) }

@@ -11,8 +11,8 @@ import (
 func (q *Queue) dispatch() {
 	for {
 		var timer <-chan time.Time
-		if wait, ok := q.begin(); ok {
-			timer = q.cfg.Clock.After(wait)
+		if due, ok := q.begin(); ok {
+			timer = q.cfg.Clock.At(due)
 		}
 		select {
 		case <-q.changed:
@@ -23,9 +23,9 @@ func (q *Queue) dispatch() {
 	}
 }
 
-// begin begins what may begin now and returns the time until something is due;
-// not ok when nothing is before the queue changes.
-func (q *Queue) begin() (wait time.Duration, ok bool) {
+// begin begins what may begin now and returns when something is due; not ok when
+// nothing is before the queue changes.
+func (q *Queue) begin() (due time.Time, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	now := q.cfg.Clock.Now()
@@ -46,10 +46,9 @@ func (q *Queue) begin() (wait time.Duration, ok bool) {
 		q.running.Go(func() { q.attempt(copyOf(it)) })
 	}
 	if q.closed || q.busy >= q.cfg.Limits.Workers {
-		return 0, false
+		return time.Time{}, false
 	}
-	at, ok := q.order.wake()
-	return max(at.Sub(now), 0), ok
+	return q.order.wake()
 }
 
 // lease notes on the disk that an attempt at it begins, or that it is too late

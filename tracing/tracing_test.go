@@ -63,7 +63,7 @@ func (c *collector) export(t *testing.T, all ...thaw.Invocation) *tracepb.Resour
 	for _, i := range all {
 		e.Observe(i)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := e.Close(ctx); err != nil {
 		t.Fatal(err)

@@ -198,7 +198,7 @@ func (g *testGuest) stop() {
 		if !errors.Is(err, os.ErrClosed) && !errors.Is(err, context.Canceled) {
 			g.t.Errorf("serve: %v", err)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		g.t.Error("the agent did not stop")
 	}
 }
@@ -252,7 +252,7 @@ func (g *testGuest) open(rw io.ReadWriteCloser) *agent.Conn {
 
 // ctx bounds one call.
 func (g *testGuest) ctx() context.Context {
-	ctx, cancel := context.WithTimeout(g.t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(g.t.Context(), 2*time.Minute)
 	g.t.Cleanup(cancel)
 	return ctx
 }

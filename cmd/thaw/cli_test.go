@@ -67,7 +67,7 @@ func serveMemory(t *testing.T) *testDaemon {
 // readyAddr waits for the line that says where a daemon serves.
 func readyAddr(t *testing.T, stdout *output) string {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		if line, _, ok := strings.Cut(stdout.String(), "\n"); ok {
 			addr, found := strings.CutPrefix(line, "thaw: serving on http://")
 			addr, rest, _ := strings.Cut(addr, ";")
@@ -385,9 +385,9 @@ func TestQueueCommands(t *testing.T) {
 	}
 	wait := func(done func() bool) {
 		t.Helper()
-		for deadline := time.Now().Add(10 * time.Second); !done(); time.Sleep(time.Millisecond) {
+		for deadline := time.Now().Add(time.Minute); !done(); time.Sleep(time.Millisecond) {
 			if time.Now().After(deadline) {
-				t.Fatal("not after 10 s")
+				t.Fatal("not after a minute")
 			}
 		}
 	}

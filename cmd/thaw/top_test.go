@@ -227,7 +227,7 @@ func termios(t *testing.T, f *os.File) unix.Termios {
 // readUntil reads what is drawn until it holds word.
 func readUntil(t *testing.T, master *os.File, word string) (seen string) {
 	t.Helper()
-	if err := master.SetReadDeadline(time.Now().Add(30 * time.Second)); err != nil {
+	if err := master.SetReadDeadline(time.Now().Add(2 * time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	buf := make([]byte, 4096)
@@ -264,7 +264,7 @@ func TestLogsFollow(t *testing.T) {
 	go func() {
 		exit <- run(ctx, []string{"--addr", d.addr, "logs", "hello", "-f"}, strings.NewReader(""), &stdout, &stderr)
 	}()
-	for deadline := time.Now().Add(10 * time.Second); !strings.Contains(stdout.String(), "live") && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(time.Minute); !strings.Contains(stdout.String(), "live") && time.Now().Before(deadline); {
 		time.Sleep(time.Millisecond)
 	}
 	cancel()

@@ -191,7 +191,7 @@ func (v *vm) fatal(t *testing.T, err error) {
 
 func TestRealMachine(t *testing.T) {
 	v := startVM(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	began := time.Now()
 	if err := v.conn.Sync(ctx); err != nil {
