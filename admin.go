@@ -164,4 +164,6 @@ type Load struct {
 	MemoryBudget int64 `json:"memory_budget"`
 	// Evictions is how many instances have had to make room since the daemon began.
 	Evictions int `json:"evictions"`
+	// Ending is how many instances are not listed any more, but not gone yet.
+	Ending int `json:"ending"`
 }

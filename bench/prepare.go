@@ -206,15 +206,18 @@ func (b *bench) warmUp(ctx context.Context, s *subject, at Coordinates) error {
 }
 
 // Settle waits until no VMM is being started to wait for a restore, which would
-// be measured along, and, when pool says so, that one waits.
+// be measured along, none ends, which a start could share memory with, and, when pool
+// says so, until one waits.
 func Settle(ctx context.Context, c *client.Client, pool bool) error {
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); {
+	for deadline := time.Now().Add(30 * time.Second); ; {
 		info, err := c.Info(ctx)
-		if err != nil {
+		switch {
+		case err != nil:
 			return err
-		}
-		if info.PrestartedFull && (info.Prestarted > 0 || !pool) {
+		case info.PrestartedFull && info.Ending == 0 && (info.Prestarted > 0 || !pool):
 			return nil
+		case time.Now().After(deadline):
+			return thaw.Errorf(thaw.CodeConflict, "the daemon does not settle: %d VMMs wait (full: %t; start it with --prestarted 1), %d instances are ending", info.Prestarted, info.PrestartedFull, info.Ending)
 		}
 		select {
 		case <-time.After(20 * time.Millisecond):
@@ -222,5 +225,4 @@ func Settle(ctx context.Context, c *client.Client, pool bool) error {
 			return context.Cause(ctx)
 		}
 	}
-	return thaw.Errorf(thaw.CodeConflict, "the daemon keeps no VMM waiting: start it with --prestarted 1")
 }

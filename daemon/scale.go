@@ -69,5 +69,5 @@ func (d *Daemon) startAhead(ctx context.Context, function string, version int) (
 // Load is what there is to share at the moment, and who waits for it.
 func (d *Daemon) Load() thaw.Load {
 	l, budget := d.pool.Load()
-	return thaw.Load{Waiting: l.Waiting, MemoryBytes: l.Memory, MemoryBudget: budget, Evictions: l.Evicted}
+	return thaw.Load{Waiting: l.Waiting, MemoryBytes: l.Memory, MemoryBudget: budget, Evictions: l.Evicted, Ending: d.pool.Ending()}
 }

@@ -66,10 +66,16 @@ func buildImage(t testing.TB, config v1.Config, architecture string, layers ...v
 	return im
 }
 
-// programLayer has a static program which speaks the Runtime API.
+// programLayer has the example of a program which speaks the Runtime API.
 func programLayer(t *testing.T) v1.Layer {
 	t.Helper()
-	program, err := os.ReadFile(goBuild(t, "bootstrap", "../examples/provided-go"))
+	return functionLayer(t, goBuild(t, "bootstrap", "../examples/provided-go"))
+}
+
+// functionLayer has a static program as /function.
+func functionLayer(t *testing.T, file string) v1.Layer {
+	t.Helper()
+	program, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -78,8 +78,12 @@ func (s *registryServer) push(t testing.TB, ref string, im v1.Image) string {
 	return r.String()
 }
 
-// deployImage deploys an image as thaw deploy --image does.
 func (s *site) deployImage(ctx context.Context, name string, settings thaw.Settings) (thaw.Version, error) {
+	return deployImage(ctx, s, name, settings)
+}
+
+// deployImage deploys an image as thaw deploy --image does.
+func deployImage(ctx context.Context, d deployer, name string, settings thaw.Settings) (thaw.Version, error) {
 	r, w := io.Pipe()
 	defer r.Close()
 	if settings.Image.Uploaded = oci.IsLocal(settings.Image.Reference); settings.Image.Uploaded {
@@ -92,7 +96,7 @@ func (s *site) deployImage(ctx context.Context, name string, settings thaw.Setti
 	} else {
 		w.Close()
 	}
-	return s.Deploy(ctx, name, settings, r, nil)
+	return d.Deploy(ctx, name, settings, r, nil)
 }
 
 // writeImage writes an image layout and returns a reference to it.

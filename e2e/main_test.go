@@ -166,6 +166,19 @@ func (s *site) close(t testing.TB) {
 	s.daemon = nil
 }
 
+// deployer is a daemon, or a client of one.
+type deployer interface {
+	Deploy(ctx context.Context, name string, settings thaw.Settings, code io.Reader, tell func(thaw.DeployEvent)) (thaw.Version, error)
+}
+
+// deployFolder deploys a folder as thaw deploy does.
+func deployFolder(ctx context.Context, d deployer, name, folder string, settings thaw.Settings, tell func(thaw.DeployEvent)) (thaw.Version, error) {
+	r, w := io.Pipe()
+	go func() { w.CloseWithError(image.Pack(folder, w)) }()
+	defer r.Close()
+	return d.Deploy(ctx, name, settings, r, tell)
+}
+
 // deploy deploys folder as name. What its starts record is the tests' own business.
 func (s *site) deploy(t testing.TB, name, folder string, settings thaw.Settings) thaw.Version {
 	t.Helper()
@@ -178,20 +191,15 @@ func (s *site) deploy(t testing.TB, name, folder string, settings thaw.Settings)
 }
 
 func (s *site) tryDeploy(ctx context.Context, name, folder string, settings thaw.Settings) (thaw.Version, error) {
-	r, w := io.Pipe()
-	go func() { w.CloseWithError(image.Pack(folder, w)) }()
-	defer r.Close()
-	return s.Deploy(ctx, name, settings, r, func(thaw.DeployEvent) {})
+	return deployFolder(ctx, s, name, folder, settings, func(thaw.DeployEvent) {})
 }
 
 // deployTelling deploys and returns what was said meanwhile.
 func (s *site) deployTelling(t testing.TB, name, folder string, settings thaw.Settings) string {
 	t.Helper()
-	r, w := io.Pipe()
-	go func() { w.CloseWithError(image.Pack(folder, w)) }()
-	defer r.Close()
 	var said strings.Builder
-	if _, err := s.Deploy(t.Context(), name, settings, r, func(e thaw.DeployEvent) { fmt.Fprintln(&said, e.Step, e.Message) }); err != nil {
+	tell := func(e thaw.DeployEvent) { fmt.Fprintln(&said, e.Step, e.Message) }
+	if _, err := deployFolder(t.Context(), s, name, folder, settings, tell); err != nil {
 		t.Fatalf("deploy %s: %v", name, err)
 	}
 	return said.String()

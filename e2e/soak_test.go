@@ -18,11 +18,11 @@ import (
 	"testing"
 	"time"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"golang.org/x/sync/errgroup"
 
 	"thaw"
 	"thaw/client"
-	"thaw/image"
 )
 
 // TestSoak invokes many functions in every way at once, kills the daemon twice
@@ -52,7 +52,7 @@ func TestSoak(t *testing.T) {
 // for others all the time.
 const (
 	soakFunctions = 20
-	soakShort     = 3 // functions of a soak of less than soakLong
+	soakShort     = 5 // functions of a soak of less than soakLong
 	soakLong      = 5 * time.Minute
 	soakCallers   = 6
 	soakAsync     = 2
@@ -107,9 +107,8 @@ func newSoak(t *testing.T) *soak {
 	if s.duration >= soakLong {
 		n = soakFunctions
 	}
-	runtimes := []thaw.Runtime{thaw.RuntimePython, thaw.RuntimeProvided, thaw.RuntimeNode}
 	for i := range n {
-		s.functions = append(s.functions, fmt.Sprintf("%s-%d", runtimes[i%len(runtimes)], i))
+		s.functions = append(s.functions, fmt.Sprintf("%s-%d", soakKinds[i%len(soakKinds)], i))
 	}
 	s.server = httptest.NewServer(http.HandlerFunc(s.callback))
 	t.Cleanup(s.server.Close)
@@ -122,25 +121,30 @@ func (s *soak) start() {
 		"--async-workers", "3", "--async-delay", "1s", "--idle-timeout", "20s"))
 }
 
+// soakKinds are what the functions are: the first part of their names.
+var soakKinds = []string{"python3", "provided", "node", "http", "image"}
+
 // deployAll deploys the functions, two at a time, as the daemon boots.
 func (s *soak) deployAll() {
-	folders := map[string]string{"python3": "testdata/soak/python3", "node": "testdata/soak/node", "provided": s.t.TempDir()}
-	bootstrap, err := os.ReadFile(goBuild(s.t, "bootstrap", "./testdata/soak/provided"))
-	if err == nil {
-		err = os.WriteFile(filepath.Join(folders["provided"], "bootstrap"), bootstrap, 0o755)
+	program := goBuild(s.t, "bootstrap", "./testdata/soak/provided")
+	folders := map[string]string{
+		"python3": "testdata/soak/python3", "node": "testdata/soak/node",
+		"provided": filepath.Dir(program), "http": filepath.Dir(goBuild(s.t, "bootstrap", "./testdata/soak/http")),
 	}
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	container := writeImage(s.t, buildImage(s.t, v1.Config{Entrypoint: []string{"/function"}}, "amd64", functionLayer(s.t, program)))
 	var work errgroup.Group
 	work.SetLimit(2)
 	for _, name := range s.functions {
-		runtime, _, _ := strings.Cut(name, "-")
-		work.Go(func() error {
-			r, w := io.Pipe()
-			go func() { w.CloseWithError(image.Pack(folders[runtime], w)) }()
-			defer r.Close()
-			v, err := s.daemon.Load().Deploy(s.t.Context(), name, thaw.Settings{Runtime: thaw.Runtime(runtime), MemoryBytes: 128 << 20}, r, nil)
+		kind, _, _ := strings.Cut(name, "-")
+		work.Go(func() (err error) {
+			v, settings := thaw.Version{}, thaw.Settings{MemoryBytes: thaw.MinMemory}
+			if kind == "image" {
+				settings.Image = &thaw.ContainerImage{Reference: container}
+				v, err = deployImage(s.t.Context(), s.daemon.Load(), name, settings)
+			} else {
+				settings.Runtime = thaw.Runtime(kind)
+				v, err = deployFolder(s.t.Context(), s.daemon.Load(), name, folders[kind], settings, nil)
+			}
 			if err == nil && v.Snapshot == "" {
 				err = errors.New(v.Problem)
 			}

@@ -94,11 +94,13 @@ func (p *Pool) watch(m *member) {
 func (p *Pool) end(in *scale.Instance) {
 	m := p.members[in]
 	delete(p.members, in)
+	p.ending++
 	p.work.Go(func() {
 		m.looks.Wait()
 		m.made.Instance.Close()
 		p.mu.Lock()
 		defer p.mu.Unlock()
+		p.ending--
 		p.plan.Gone(time.Now(), in)
 		p.apply()
 	})

@@ -22,6 +22,14 @@ func (p *Pool) Load() (load scale.Load, budget int64) {
 	return p.plan.Load(), p.cfg.Memory
 }
 
+// Ending is how many instances are no longer listed, and not closed yet: what they
+// shared with others of their snapshot is still in memory.
+func (p *Pool) Ending() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.ending
+}
+
 // Find returns the instance called id, or nil.
 func (p *Pool) Find(id string) *Instance {
 	p.mu.Lock()

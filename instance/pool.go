@@ -70,6 +70,7 @@ type Pool struct {
 	plan    *scale.Scheduler
 	members map[*scale.Instance]*member
 	waiters map[*scale.Ticket]*waiter
+	ending  int       // instances that the plan has given up and that are not closed yet
 	alarm   time.Time // when tend looks next
 	closed  bool
 }

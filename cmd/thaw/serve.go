@@ -245,7 +245,7 @@ func newHandler(e engine, f serveFlags, scrape http.Handler, logger *slog.Logger
 		Logger:    logger,
 		Info: func() api.Info {
 			n, full := e.prestarted()
-			return api.Info{Version: buildVersion(), Accelerator: e.accelerator(), PID: os.Getpid(), StateDir: f.state, Prestarted: n, PrestartedFull: full, Started: started}
+			return api.Info{Version: buildVersion(), Accelerator: e.accelerator(), PID: os.Getpid(), StateDir: f.state, Prestarted: n, PrestartedFull: full, Ending: e.load().Ending, Started: started}
 		},
 	})
 }

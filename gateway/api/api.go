@@ -308,7 +308,9 @@ type Info struct {
 	StateDir    string `json:"state_dir"`
 	// Prestarted VMMs wait for a restore; PrestartedFull says that none is missing
 	// or being started.
-	Prestarted     int       `json:"prestarted"`
-	PrestartedFull bool      `json:"prestarted_full"`
-	Started        time.Time `json:"started"`
+	Prestarted     int  `json:"prestarted"`
+	PrestartedFull bool `json:"prestarted_full"`
+	// Ending instances are not listed any more, but not gone yet.
+	Ending  int       `json:"ending"`
+	Started time.Time `json:"started"`
 }
