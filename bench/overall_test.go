@@ -32,3 +32,22 @@ func TestOverall(t *testing.T) {
 		t.Errorf("the median of 100 to 114 lies between %v and %v", low, high)
 	}
 }
+
+// TestOverDisk: until the set is in place counts, against the median of the disk's rates.
+func TestOverDisk(t *testing.T) {
+	replayed := func(installed ...float64) (f bench.Replayed) {
+		f.SetBytes, f.Disks = 10e6, []bench.Disk{{SequentialMBps: 900}, {SequentialMBps: 1000}, {SequentialMBps: 5000}} // 10 ms
+		for _, ms := range installed {
+			f.Samples = append(f.Samples, bench.ReplaySample{Kind: "thaw", InstalledMS: ms}, bench.ReplaySample{Kind: "reap", InstalledMS: 500})
+		}
+		return f
+	}
+	r := bench.ReplayReport{Functions: []bench.Replayed{replayed(19, 20, 90), replayed(80)}}
+	if got, ok := r.OverDisk(); !ok || math.Abs(got-4) > 1e-9 {
+		t.Errorf("%v, %v, want the mean of 2 and 8", got, ok)
+	}
+	r.Functions[0].Disks = nil
+	if got, ok := r.OverDisk(); ok {
+		t.Errorf("%v without a disk", got)
+	}
+}

@@ -68,6 +68,9 @@ type Replayed struct {
 	Touches  int            `json:"touches"`
 	SetBytes int64          `json:"set_bytes"`
 	Samples  []ReplaySample `json:"samples"`
+	// Disks are what the disk was seen to give in each round, between the replays: it
+	// is not the same all the time.
+	Disks []Disk `json:"disks,omitempty"`
 	// Problem is why it was not replayed to the end, "" if it was.
 	Problem string `json:"problem,omitempty"`
 }
@@ -162,6 +165,9 @@ func (b *bench) replayRound(ctx context.Context, all []*replay, r *ReplayReport,
 		if all[i] == nil {
 			continue
 		}
+		if err := all[i].measureDisk(&r.Functions[i]); err != nil {
+			return err
+		}
 		for _, k := range all[i].options.Kinds {
 			b.tell(s.Subject, "replaying "+string(k))
 			err := b.attempt(ctx, s, func() error {
@@ -237,6 +243,18 @@ func touches(trace workingset.Set, memory string, factor float64) ([]standin.Tou
 		before = max(before, after)
 	}
 	return list, nil
+}
+
+// measureDisk adds to f what the disk gives now.
+func (r *replay) measureDisk(f *Replayed) error {
+	if len(r.description.Disks) == 0 {
+		return nil
+	}
+	d, err := MeasureDisk(r.description.Disks[0]) // the root disk has no holes
+	if err == nil && d.SequentialMBps > 0 {
+		f.Disks = append(f.Disks, d)
+	}
+	return err
 }
 
 // setBytes is how much thaw's loading set brings in.

@@ -3,6 +3,7 @@ package bench
 import (
 	"fmt"
 	"io"
+	"math"
 
 	"thaw"
 )
@@ -28,6 +29,45 @@ func (f Replayed) Median(k Kind, figure func(ReplaySample) float64) float64 {
 		}
 	}
 	return SpreadOf(values).Median
+}
+
+// DiskMS is how long the disk alone takes for the bytes of thaw's loading set, by the
+// median of the rates that were seen in the run, in milliseconds; 0 is not measured.
+func (f Replayed) DiskMS() float64 {
+	var rates []float64
+	for _, d := range f.Disks {
+		rates = append(rates, d.SequentialMBps)
+	}
+	if len(rates) == 0 {
+		return 0
+	}
+	return float64(f.SetBytes) / 1e3 / SpreadOf(rates).Median
+}
+
+// OverDisk is how many times what the disk alone takes it was, in the median, until
+// thaw had its loading set in place; false when it is not known.
+func (f Replayed) OverDisk() (ratio float64, ok bool) {
+	disk, installed := f.DiskMS(), f.Median(Kind(thaw.PolicyThaw), installedMS)
+	if disk == 0 || installed == 0 {
+		return 0, false
+	}
+	return installed / disk, true
+}
+
+func installedMS(s ReplaySample) float64 { return s.InstalledMS }
+
+// OverDisk is the geometric mean of those of the functions; false when one is not
+// known.
+func (r ReplayReport) OverDisk() (ratio float64, ok bool) {
+	sum := 0.0
+	for _, f := range r.Functions {
+		x, ok := f.OverDisk()
+		if !ok {
+			return 0, false
+		}
+		sum += math.Log(x)
+	}
+	return math.Exp(sum / float64(len(r.Functions))), len(r.Functions) > 0
 }
 
 // Ratio compares the median totals of two kinds; false when one was not replayed.
@@ -70,8 +110,8 @@ func (d Disk) String() string {
 
 func (r ReplayReport) writeFunction(w io.Writer, f Replayed) error {
 	fmt.Fprintf(w, "\n%s: %d pages touched, %d samples of each, in turns", f.Name, f.Touches, len(f.Samples)/max(1, len(f.Kinds())))
-	if rate := r.Environment.Disk.SequentialMBps; rate > 0 {
-		fmt.Fprintf(w, "; thaw's loading set of %.1f MB takes the disk %.1f ms", float64(f.SetBytes)/1e6, float64(f.SetBytes)/1e3/rate)
+	if over, ok := f.OverDisk(); ok {
+		fmt.Fprintf(w, "; thaw's loading set of %.1f MB takes the disk %.1f ms and is in place after %.2f times that", float64(f.SetBytes)/1e6, f.DiskMS(), over)
 	}
 	fmt.Fprint(w, "\n\n")
 	t := newTable(w)
@@ -86,7 +126,7 @@ func (r ReplayReport) writeFunction(w io.Writer, f Replayed) error {
 func (f Replayed) cells(k Kind) string {
 	return fmt.Sprintf("%.2f\t%.2f\t%.2f\t%.0f\t%.0f\t%.0f\t%.0f\t%.1f",
 		f.Median(k, func(s ReplaySample) float64 { return s.SetupMS }),
-		f.Median(k, func(s ReplaySample) float64 { return s.InstalledMS }),
+		f.Median(k, installedMS),
 		f.Median(k, func(s ReplaySample) float64 { return s.StallMS }),
 		f.Median(k, func(s ReplaySample) float64 { return float64(s.Stalls) }),
 		f.Median(k, func(s ReplaySample) float64 { return float64(s.Faults.Trapped) }),
@@ -111,5 +151,11 @@ func (r ReplayReport) writeRatios(w io.Writer) error {
 			fmt.Fprintf(t, "geometric mean\t%s\t/ %s\t%.2f\t%.2f to %.2f\t\n", x.Of, x.Over, x.Ratio, x.Low, x.High)
 		}
 	}
-	return t.Flush()
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	if over, ok := r.OverDisk(); ok {
+		fmt.Fprintf(w, "\nthaw's loading sets are in place after %.2f times what the disk alone takes for them (geometric mean).\n", over)
+	}
+	return nil
 }

@@ -14,17 +14,12 @@ func replays(d Data) section {
 	if d.Replay == nil {
 		return s
 	}
-	rate := d.Replay.Environment.Disk.SequentialMBps
 	s.Text = []string{"From the beginning of a restore to the last touch of a recorded page, by a process in the place of a VMM: medians, with the range that holds the median with 95 % confidence."}
-	if rate > 0 {
-		s.Text = append(s.Text, fmt.Sprintf("The dashed line is what the disk alone needs for the bytes of thaw's loading set, at %.0f MB/s.", rate))
+	if over, ok := d.Replay.OverDisk(); ok {
+		s.Text = append(s.Text, fmt.Sprintf("The dashed line is what the disk alone needs for the bytes of thaw's loading set, at the rate that was measured between the replays. The set is in place after %.2f times that (geometric mean).", over))
 	}
 	for i, f := range d.Replay.Functions {
-		mark := 0.0
-		if rate > 0 && f.SetBytes > 0 {
-			mark = diskMS(f, rate)
-		}
-		if fig, ok := replayFigure(i, f, mark); ok {
+		if fig, ok := replayFigure(i, f); ok {
 			s.Figures = append(s.Figures, fig)
 			s.Tables = append(s.Tables, replayTable(f))
 		}
@@ -32,7 +27,7 @@ func replays(d Data) section {
 	return s
 }
 
-func replayFigure(n int, f bench.Replayed, mark float64) (figure, bool) {
+func replayFigure(n int, f bench.Replayed) (figure, bool) {
 	var bars []bar
 	var told []string
 	inks := map[svg.Ink]bool{}
@@ -46,6 +41,7 @@ func replayFigure(n int, f bench.Replayed, mark float64) (figure, bool) {
 		return figure{}, false
 	}
 	note := count(f.Touches, "page") + " touched"
+	mark := f.DiskMS()
 	if mark > 0 {
 		note += fmt.Sprintf("; the loading set of %.1f MB takes the disk %s", float64(f.SetBytes)/1e6, ms(mark))
 	}

@@ -76,7 +76,7 @@ func sample(k bench.Kind, round int, ms float64) bench.Sample {
 func replayed() *bench.ReplayReport {
 	r := &bench.ReplayReport{Environment: environment(), Factor: 17}
 	for _, name := range []string{"hello", "lookup"} {
-		f := bench.Replayed{Name: name, Touches: 1500, SetBytes: 6_000_000}
+		f := bench.Replayed{Name: name, Touches: 1500, SetBytes: 6_000_000, Disks: []bench.Disk{{SequentialMBps: 1200}}}
 		for round := range 10 {
 			for i, k := range []bench.Kind{"vanilla", "reap", "thaw", "cached"} {
 				f.Samples = append(f.Samples, bench.ReplaySample{Kind: k, Round: round + 1, TotalMS: []float64{90, 40, 30, 25}[i] + float64(round%4), SetupMS: 1.5, InstalledMS: 9})

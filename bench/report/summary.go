@@ -201,23 +201,20 @@ func replayed(r bench.ReplayReport) []string {
 
 // againstDisk compares with the time that the disk alone needs.
 func againstDisk(r bench.ReplayReport, best bench.Kind) []string {
-	rate := r.Environment.Disk.SequentialMBps
-	if rate == 0 || !slices.ContainsFunc(r.Functions, func(f bench.Replayed) bool { return f.SetBytes > 0 }) {
+	over, ok := r.OverDisk()
+	if !ok {
 		return nil
 	}
 	var all []string
 	for _, f := range r.Functions {
-		all = append(all, fmt.Sprintf("%s of %s", ms(diskMS(f, rate)), ms(f.Median(best, func(s bench.ReplaySample) float64 { return s.TotalMS }))))
+		all = append(all, fmt.Sprintf("%s of %s", ms(f.DiskMS()), ms(f.Median(best, func(s bench.ReplaySample) float64 { return s.TotalMS }))))
 	}
 	text := list(all)
 	if len(all) > manyFunctions {
 		text = "see the pictures"
 	}
-	return []string{fmt.Sprintf("To read thaw's loading set takes the disk alone, at the %.0f MB/s it was seen to give (requests of 1 MiB, four in flight), %s.", rate, text)}
+	return []string{fmt.Sprintf("To read thaw's loading set takes the disk alone, at the rate that was measured between the replays (requests of 1 MiB, four in flight), %s. The set is in place after %.2f times that.", text, over)}
 }
-
-// diskMS is how long the disk needs for thaw's loading set.
-func diskMS(f bench.Replayed, mbps float64) float64 { return float64(f.SetBytes) / 1e3 / mbps }
 
 func subject(r bench.Report) string {
 	cold := len(slices.DeleteFunc(kinds(r.Functions), func(k bench.Kind) bool { return k.Start() != thaw.StartCold }))
