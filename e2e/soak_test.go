@@ -137,7 +137,8 @@ func (s *soak) deployAll() {
 	for _, name := range s.functions {
 		kind, _, _ := strings.Cut(name, "-")
 		work.Go(func() (err error) {
-			v, settings := thaw.Version{}, thaw.Settings{MemoryBytes: thaw.MinMemory}
+			var v thaw.Version
+			settings := thaw.Settings{MemoryBytes: thaw.MinMemory}
 			if kind == "image" {
 				settings.Image = &thaw.ContainerImage{Reference: container}
 				v, err = deployImage(s.t.Context(), s.daemon.Load(), name, settings)
