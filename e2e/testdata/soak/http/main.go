@@ -27,5 +27,5 @@ func serve(w http.ResponseWriter, r *http.Request) {
 	}
 	fmt.Println("soak", event.Nonce)
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(map[string]string{"nonce": event.Nonce, "function": os.Getenv("AWS_LAMBDA_FUNCTION_NAME")})
+	_ = json.NewEncoder(w).Encode(map[string]string{"nonce": event.Nonce, "function": os.Getenv("K_SERVICE")})
 }
