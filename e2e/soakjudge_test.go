@@ -28,9 +28,9 @@ func (f figures) String() string {
 
 // The bounds of what may stay: a log of each function is open, connections are kept.
 const (
-	soakDescriptors = soakFunctions + 40
-	soakGoroutines  = 60
-	soakMemory      = 256 << 20
+	soakDescriptors = soakFunctions + 10
+	soakGoroutines  = 20
+	soakMemory      = 64 << 20
 )
 
 // near says whether a daemon that is idle again is much what it was when it was fresh.
