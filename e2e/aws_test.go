@@ -25,7 +25,7 @@ import (
 const role = "arn:aws:iam::123456789012:role/lambda"
 
 // patience is how long a waiter of the SDK waits; it asks often.
-const patience = 2 * time.Minute
+const patience = 6 * time.Minute
 
 // lambdaClient is the SDK with another endpoint, and no more than that.
 func (s *site) lambdaClient() *lambda.Client {
