@@ -84,6 +84,15 @@ func MeasureDisk(name string) (d Disk, err error) {
 	return d, nil
 }
 
+// diskOf measures the disk by the root disk of d, which has no holes; zeroes when
+// there is none.
+func diskOf(d thaw.Description) (Disk, error) {
+	if len(d.Disks) == 0 {
+		return Disk{}, nil
+	}
+	return MeasureDisk(d.Disks[0])
+}
+
 type readerAt interface {
 	ReadAt(b []byte, at int64) (int, error)
 }

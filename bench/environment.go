@@ -27,10 +27,8 @@ func Environ(ctx context.Context, c *client.Client, d thaw.Description, readahea
 		Time: time.Now().UTC(), Kernel: Kernel(), CPU: m.HostCPU, Cores: runtime.NumCPU(), Accelerator: info.Accelerator,
 		VMM: m.VMM + " " + m.VMMVersion, Version: info.Version, LoadBefore: Load(),
 	}
-	if len(d.Disks) > 0 { // the root disk has no holes
-		if e.Disk, err = MeasureDisk(d.Disks[0]); err != nil {
-			return nil, e, err
-		}
+	if e.Disk, err = diskOf(d); err != nil {
+		return nil, e, err
 	}
 	disk, err := pagecache.ReadaheadOf(d.SnapshotInfo.Folder)
 	if os.IsNotExist(err) || os.IsPermission(err) {

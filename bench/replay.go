@@ -165,7 +165,7 @@ func (b *bench) replayRound(ctx context.Context, all []*replay, r *ReplayReport,
 		if all[i] == nil {
 			continue
 		}
-		if err := all[i].measureDisk(&r.Functions[i]); err != nil {
+		if err := b.attempt(ctx, s, func() error { return all[i].measureDisk(&r.Functions[i]) }); err != nil {
 			return err
 		}
 		for _, k := range all[i].options.Kinds {
@@ -247,10 +247,7 @@ func touches(trace workingset.Set, memory string, factor float64) ([]standin.Tou
 
 // measureDisk adds to f what the disk gives now.
 func (r *replay) measureDisk(f *Replayed) error {
-	if len(r.description.Disks) == 0 {
-		return nil
-	}
-	d, err := MeasureDisk(r.description.Disks[0]) // the root disk has no holes
+	d, err := diskOf(r.description)
 	if err == nil && d.SequentialMBps > 0 {
 		f.Disks = append(f.Disks, d)
 	}

@@ -110,8 +110,11 @@ func (d Disk) String() string {
 
 func (r ReplayReport) writeFunction(w io.Writer, f Replayed) error {
 	fmt.Fprintf(w, "\n%s: %d pages touched, %d samples of each, in turns", f.Name, f.Touches, len(f.Samples)/max(1, len(f.Kinds())))
+	if disk := f.DiskMS(); disk > 0 {
+		fmt.Fprintf(w, "; thaw's loading set of %.1f MB takes the disk %.1f ms", float64(f.SetBytes)/1e6, disk)
+	}
 	if over, ok := f.OverDisk(); ok {
-		fmt.Fprintf(w, "; thaw's loading set of %.1f MB takes the disk %.1f ms and is in place after %.2f times that", float64(f.SetBytes)/1e6, f.DiskMS(), over)
+		fmt.Fprintf(w, " and is in place after %.2f times that", over)
 	}
 	fmt.Fprint(w, "\n\n")
 	t := newTable(w)

@@ -24,7 +24,8 @@ import (
 // role is any: roles mean nothing here.
 const role = "arn:aws:iam::123456789012:role/lambda"
 
-// patience is how long a waiter of the SDK waits; it asks often.
+// patience is how long a waiter of the SDK waits; it asks often. The first deploy on a
+// new machine makes the root disk, which alone was seen to take 99 s.
 const patience = 6 * time.Minute
 
 // lambdaClient is the SDK with another endpoint, and no more than that.

@@ -43,7 +43,7 @@ func TestSoak(t *testing.T) {
 	left := s.idle(fresh)
 	s.note("end")
 	t.Logf("the daemon's last life: %s when fresh, %s when idle again", fresh, left)
-	fresh.judge(t, left)
+	fresh.judge(t, left, len(s.functions))
 	s.stop()
 	s.judge(before)
 }

@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"thaw/bench"
@@ -15,8 +16,8 @@ func replays(d Data) section {
 		return s
 	}
 	s.Text = []string{"From the beginning of a restore to the last touch of a recorded page, by a process in the place of a VMM: medians, with the range that holds the median with 95 % confidence."}
-	if over, ok := d.Replay.OverDisk(); ok {
-		s.Text = append(s.Text, fmt.Sprintf("The dashed line is what the disk alone needs for the bytes of thaw's loading set, at the rate that was measured between the replays. The set is in place after %.2f times that (geometric mean).", over))
+	if slices.ContainsFunc(d.Replay.Functions, func(f bench.Replayed) bool { return f.DiskMS() > 0 }) {
+		s.Text = append(s.Text, "The dashed line is what the disk alone needs for the bytes of thaw's loading set, at the rate that was measured between the replays."+overDisk(*d.Replay))
 	}
 	for i, f := range d.Replay.Functions {
 		if fig, ok := replayFigure(i, f); ok {

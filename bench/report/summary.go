@@ -201,19 +201,30 @@ func replayed(r bench.ReplayReport) []string {
 
 // againstDisk compares with the time that the disk alone needs.
 func againstDisk(r bench.ReplayReport, best bench.Kind) []string {
-	over, ok := r.OverDisk()
-	if !ok {
-		return nil
-	}
 	var all []string
 	for _, f := range r.Functions {
-		all = append(all, fmt.Sprintf("%s of %s", ms(f.DiskMS()), ms(f.Median(best, func(s bench.ReplaySample) float64 { return s.TotalMS }))))
+		if disk := f.DiskMS(); disk > 0 {
+			all = append(all, fmt.Sprintf("%s of %s", ms(disk), ms(f.Median(best, func(s bench.ReplaySample) float64 { return s.TotalMS }))))
+		}
+	}
+	if len(all) == 0 {
+		return nil
 	}
 	text := list(all)
 	if len(all) > manyFunctions {
 		text = "see the pictures"
 	}
-	return []string{fmt.Sprintf("To read thaw's loading set takes the disk alone, at the rate that was measured between the replays (requests of 1 MiB, four in flight), %s. The set is in place after %.2f times that.", text, over)}
+	return []string{fmt.Sprintf("To read thaw's loading set takes the disk alone, at the rate that was measured between the replays (requests of 1 MiB, four in flight), %s.%s", text, overDisk(r))}
+}
+
+// overDisk says how far a loading set is behind the disk, "" when it is not known of
+// each function.
+func overDisk(r bench.ReplayReport) string {
+	over, ok := r.OverDisk()
+	if !ok {
+		return ""
+	}
+	return fmt.Sprintf(" The set is in place after %.2f times that (geometric mean).", over)
 }
 
 func subject(r bench.Report) string {
