@@ -139,9 +139,11 @@ func (b *bench) replay(ctx context.Context, o ReplayOptions, r *ReplayReport) (e
 		err = errors.Join(err, putBack())
 	}()
 	all := make([]*replay, len(b.subjects))
+	cache := &resident.Cache{}
+	defer cache.Close()
 	for i, s := range b.subjects {
 		err := b.attempt(ctx, s, func() (err error) {
-			all[i], err = b.recording(ctx, s, o)
+			all[i], err = b.recording(ctx, s, o, cache)
 			return err
 		})
 		if err != nil {
@@ -193,11 +195,12 @@ type replay struct {
 	options     ReplayOptions
 	description thaw.Description
 	store       *snapshot.Store
+	cache       *resident.Cache // borrowed
 	touches     []standin.Touch
 }
 
 // recording records s and reads what the replay of it needs.
-func (b *bench) recording(ctx context.Context, s *subject, o ReplayOptions) (*replay, error) {
+func (b *bench) recording(ctx context.Context, s *subject, o ReplayOptions, cache *resident.Cache) (*replay, error) {
 	if err := b.endIdle(ctx, s); err != nil {
 		return nil, err
 	}
@@ -205,7 +208,7 @@ func (b *bench) recording(ctx context.Context, s *subject, o ReplayOptions) (*re
 	if err != nil {
 		return nil, err
 	}
-	r := &replay{options: o, store: storeOf(d)}
+	r := &replay{options: o, store: storeOf(d), cache: cache}
 	trace, err := b.trace(ctx, s, d, s.Inputs[0])
 	if err != nil {
 		return nil, err
@@ -290,7 +293,7 @@ func (r *replay) sample(ctx context.Context, k Kind) (s ReplaySample, err error)
 func (r *replay) run(ctx context.Context, k Kind, p *standin.Process, file *os.File) (s ReplaySample, err error) {
 	m := r.description.SnapshotInfo.Manifest
 	begin := standin.Now()
-	prefetch, release, err := instance.Sources{Snapshots: r.store, Resident: &resident.Cache{}}.Begin(m, k.Policy(), false)
+	prefetch, release, err := instance.Sources{Snapshots: r.store, Resident: r.cache}.Begin(m, k.Policy(), false)
 	if err != nil {
 		return s, err
 	}

@@ -278,6 +278,9 @@ func (d *Daemon) release() error {
 	if d.vmms != nil {
 		d.vmms.Close()
 	}
+	if d.starter != nil {
+		d.starter.Resident.Close()
+	}
 	var errs []error
 	if d.logs != nil {
 		errs = append(errs, d.logs.Close())

@@ -44,14 +44,13 @@ func (s Sources) Begin(m thaw.Manifest, policy thaw.Policy, record bool) (_ *res
 
 func (s Sources) begin(policy thaw.Policy, k plan.Known, c restore.Contents) (*restore.Prefetch, error) {
 	p, err := plan.New(policy, k, plan.DefaultLimits())
-	if err != nil {
-		return nil, err
-	}
-	if p.Record == plan.RecordHostPages {
+	if err == nil && p.Record == plan.RecordHostPages {
 		// What is in the page cache already could not be told from what comes.
-		if err := evict(c.Memory); err != nil {
-			return nil, err
-		}
+		err = evict(c.Memory)
+	}
+	if err != nil {
+		c.Close()
+		return nil, err
 	}
 	return restore.Begin(p, c)
 }
@@ -65,15 +64,23 @@ func evict(name string) error {
 	return pagecache.Evict(f)
 }
 
-// know reads what a plan needs of m's files. A set that is not there yet is left
-// out.
+// know reads what a plan needs of m's files, and begins to read the rest of what clones
+// share before that.
 func (s Sources) know(m thaw.Manifest, need plan.Need) (k plan.Known, c restore.Contents, release func(), err error) {
-	k.MemoryBytes, c.Memory, release = m.MemoryBytes, s.Snapshots.Path(m, thaw.FileMemory), func() {}
-	if need.NonZero {
-		if k.NonZero, err = s.Snapshots.NonZero(m); err != nil {
-			return k, c, release, err
-		}
+	k, c, release, err = s.sets(m, need)
+	if err != nil || !need.NonZero {
+		return k, c, release, err
 	}
+	if k.NonZero, err = s.Snapshots.NonZero(m); err != nil {
+		c.Close()
+		release()
+	}
+	return k, c, release, err
+}
+
+// sets reads the set that a plan needs. One that is not there yet is left out.
+func (s Sources) sets(m thaw.Manifest, need plan.Need) (k plan.Known, c restore.Contents, release func(), err error) {
+	k.MemoryBytes, c.Memory, release = m.MemoryBytes, s.Snapshots.Path(m, thaw.FileMemory), func() {}
 	switch {
 	case need.Loading == thaw.FileLoadingSetThaw:
 		release, err = s.share(m, &k, &c)
@@ -102,33 +109,49 @@ func (s Sources) loadingSet(m thaw.Manifest, name string, k *plan.Known) error {
 	return l.Close()
 }
 
-// share gets the image that clones of m share. The first of them begins to load
-// it.
+// share gets the image that clones of m share. The first has its loading set read for
+// itself; the second begins to load the image.
 func (s Sources) share(m thaw.Manifest, k *plan.Known, c *restore.Contents) (release func(), err error) {
+	nothing := func() {}
 	key, err := s.Snapshots.Key(m, thaw.FileLoadingSetThaw)
 	if err != nil {
-		return func() {}, err
+		return nothing, err
 	}
-	image, release, err := s.Resident.Get(key, func() (*resident.Image, error) {
-		c.First = true
-		return s.image(m)
+	image, alone, release, err := s.Resident.Get(key, func() (*resident.Image, error) {
+		return resident.New(s.Snapshots.Path(m, thaw.FileMemory), m.MemoryBytes)
 	})
 	if err != nil {
-		return func() {}, err
+		return nothing, err
 	}
-	c.Image, k.Loading = image, image.Set()
+	if alone {
+		err = s.own(m, c)
+	} else {
+		err = s.load(m, image, c)
+	}
+	if err != nil {
+		release()
+		return nothing, err
+	}
+	c.Image, k.Alone, k.Loading = image, alone, c.Pages().Set()
 	return release, nil
 }
 
-func (s Sources) image(m thaw.Manifest) (*resident.Image, error) {
+func (s Sources) own(m thaw.Manifest, c *restore.Contents) error {
 	l, err := s.Snapshots.LoadingSet(m, thaw.FileLoadingSetThaw)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	image, err := resident.New(s.Snapshots.Path(m, thaw.FileMemory), m.MemoryBytes)
-	if err != nil {
-		return nil, errors.Join(err, l.Close())
-	}
-	image.Load(l.LoadingSet, l.File)
-	return image, nil
+	c.Own, err = resident.NewOwn(s.Resident, l.LoadingSet, l.File)
+	return err
+}
+
+func (s Sources) load(m thaw.Manifest, image *resident.Image, c *restore.Contents) (err error) {
+	c.Load, c.First, err = image.Load(s.Resident, func() (*workingset.LoadingSet, *os.File, error) {
+		l, err := s.Snapshots.LoadingSet(m, thaw.FileLoadingSetThaw)
+		if err != nil {
+			return nil, nil, err
+		}
+		return l.LoadingSet, l.File, nil
+	})
+	return err
 }

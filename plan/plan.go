@@ -54,6 +54,9 @@ const (
 	FetchBuffered Fetch = "loading set, one read, buffered"
 	// FetchDirect reads the loading set file whole past the page cache.
 	FetchDirect Fetch = "loading set, one read, direct"
+	// FetchOwn reads the loading set file past the page cache, several chunks in flight,
+	// for one clone, which gets a copy of each page.
+	FetchOwn Fetch = "loading set, chunks in flight, direct, copied"
 	// FetchShared reads the loading set file past the page cache, once for all
 	// clones, several chunks in flight; what is not written goes into the image.
 	FetchShared Fetch = "loading set, chunks in flight, direct, once for all clones"
@@ -111,6 +114,8 @@ type Known struct {
 	Loading *workingset.LoadingSet
 	// Working is the working set, nil while there is none.
 	Working *workingset.Set
+	// Alone says that no other clone of the snapshot is there to share pages with.
+	Alone bool
 }
 
 // InstallPages is how many pages the plan brings in ahead.
@@ -122,7 +127,10 @@ func (p Plan) InstallPages() (n int64) {
 }
 
 // Traps says whether first touches of any region come to us.
-func (p Plan) Traps() bool { return p.uses(Trapped) || p.uses(Image) }
+func (p Plan) Traps() bool { return p.uses(Trapped) || p.MapsImage() }
+
+// MapsImage says that clones share pages by an image in memory.
+func (p Plan) MapsImage() bool { return p.uses(Image) }
 
 func (p Plan) uses(b Backing) bool {
 	return slices.ContainsFunc(p.Regions, func(r Region) bool { return r.Backing == b })

@@ -29,8 +29,8 @@ func known() plan.Known {
 }
 
 func TestNew(t *testing.T) {
-	nothing := known()
-	nothing.Loading, nothing.Working = nil, nil
+	nothing, alone := known(), known()
+	nothing.Loading, nothing.Working, alone.Alone = nil, nil, true
 	const records = ": 1 mappings, 0 pages merged\n  map     0x000000000000 + 65536 KiB  "
 	const trace = records + "trapped\n  record  trace\n"
 	const hostPages = records + "memory file\n  record  host pages\n"
@@ -81,6 +81,12 @@ func TestNew(t *testing.T) {
   map     0x000000000000 + 96 KiB  image
   map     0x0000003e8000 + 4 KiB  image
   fetch   3 pages in 2 extents: loading set, chunks in flight, direct, once for all clones
+`},
+		"ThawAlone": {thaw.PolicyThaw, alone, `: 4 mappings, 8 pages merged
+  map     0x000000000000 + 65536 KiB  anonymous
+  map     0x000000000000 + 96 KiB  image
+  map     0x0000003e8000 + 4 KiB  image
+  fetch   3 pages in 2 extents: loading set, chunks in flight, direct, copied
 `},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -161,10 +161,16 @@ func faasnap(p Plan, k Known, l Limits) Plan {
 }
 
 // shared is thaw's own: what is not zero is an image in memory that all clones
-// share, filled from the loading set and, at a miss, from the memory file.
+// share, filled from the loading set and, at a miss, from the memory file. A clone
+// that is alone has the loading set copied instead: to put a page into an image and to
+// map it from there takes longer than to copy it, and saves memory only from the
+// second clone on.
 func shared(p Plan, k Known, l Limits) Plan {
 	p.Regions, p.Merged = overNonZero(k, Image, l.Mappings)
 	p.Fetch, p.Extents = FetchShared, k.Loading.Extents
+	if k.Alone {
+		p.Fetch = FetchOwn
+	}
 	return p
 }
 

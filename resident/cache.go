@@ -3,11 +3,14 @@ package resident
 import "sync"
 
 // Cache hands out the images of snapshots that are in use: clones of one snapshot
-// that are alive at the same time share one. The zero value is empty and ready;
-// its methods may be called concurrently.
+// that are alive at the same time share one. It keeps the memory that loading sets
+// are read into, for the next of them. The zero value is empty and ready; its methods
+// may be called concurrently, Close last.
 type Cache struct {
 	mu     sync.Mutex
 	images map[string]*entry
+	idle   []*blocks
+	closed bool
 }
 
 type entry struct {
@@ -17,33 +20,33 @@ type entry struct {
 	users int // protected by the cache's mu
 }
 
-// Get returns the image called key, made by open if nobody uses one. The caller
-// calls release when it needs no page of it any more. An error is everyone's who
-// waited for this open; the next Get tries again.
-func (c *Cache) Get(key string, open func() (*Image, error)) (image *Image, release func(), err error) {
-	e := c.enter(key)
+// Get returns the image called key, made by open if nobody uses one: then alone is
+// true. The caller calls release when it needs no page of it any more. An error is
+// everyone's who waited for this open; the next Get tries again.
+func (c *Cache) Get(key string, open func() (*Image, error)) (image *Image, alone bool, release func(), err error) {
+	e, alone := c.enter(key)
 	e.once.Do(func() { e.image, e.err = open() })
 	release = sync.OnceFunc(func() { c.leave(key, e) })
 	if e.err != nil {
 		release()
-		return nil, nil, e.err
+		return nil, false, nil, e.err
 	}
-	return e.image, release, nil
+	return e.image, alone, release, nil
 }
 
-func (c *Cache) enter(key string) *entry {
+func (c *Cache) enter(key string) (e *entry, first bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.images == nil {
 		c.images = map[string]*entry{}
 	}
-	e := c.images[key]
+	e = c.images[key]
 	if e == nil {
-		e = &entry{}
+		e, first = &entry{}, true
 		c.images[key] = e
 	}
 	e.users++
-	return e
+	return e, first
 }
 
 // leave closes the image after its last user.
@@ -58,4 +61,40 @@ func (c *Cache) leave(key string, e *entry) {
 	if last && e.image != nil {
 		e.image.Close()
 	}
+}
+
+// keep is for how many loading sets at the same time memory is kept.
+const keep = 2
+
+// borrow returns memory to read into. The caller gives it back.
+func (c *Cache) borrow() (*blocks, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if last := len(c.idle) - 1; last >= 0 {
+		b := c.idle[last]
+		c.idle = c.idle[:last]
+		return b, nil
+	}
+	return newBlocks()
+}
+
+// giveBack takes memory that nothing is read into.
+func (c *Cache) giveBack(b *blocks) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed || len(c.idle) == keep {
+		b.close()
+		return
+	}
+	c.idle = append(c.idle, b)
+}
+
+// Close gives back what is kept. Images in use stay.
+func (c *Cache) Close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, b := range c.idle {
+		b.close()
+	}
+	c.idle, c.closed = nil, true
 }

@@ -3,8 +3,10 @@
 // guest memory that clones map privately. What a clone only reads it shares with
 // the others; what it writes the kernel copies for it.
 //
-// An image is filled ahead of the guest from a loading set, with several large
-// reads past the page cache, and at a miss from the guest memory file.
+// An image is filled ahead of the guest from a loading set ([Load]), with several
+// large reads past the page cache, and at a miss from the guest memory file. A clone
+// that is alone has nobody to share with: it gets copies of the loading set's pages
+// as they come ([Own]), and only what it misses is in the image.
 package resident
 
 import (
@@ -13,6 +15,7 @@ import (
 	"os"
 	"strconv"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sync/singleflight"
 	"golang.org/x/sys/unix"
@@ -38,7 +41,8 @@ type Image struct {
 	reading  sync.WaitGroup // of the memory file; begun only while not closed
 	filling  singleflight.Group
 
-	load *load // nil until Load
+	loading sync.Mutex // held while a load begins
+	load    atomic.Pointer[Load]
 }
 
 // New returns an empty image of the guest memory file called memory, of size
@@ -86,16 +90,17 @@ func (i *Image) Resident() int64 {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	n := i.resident * thaw.PageSize
-	if i.load != nil {
-		n += int64(len(i.load.copies))
+	if l := i.load.Load(); l != nil {
+		n += int64(len(l.copies))
 	}
 	return n
 }
 
 // Close ends a load and releases the image. It waits for calls under way.
 func (i *Image) Close() {
-	if i.load != nil {
-		i.load.stop()
+	load := i.load.Load()
+	if load != nil {
+		load.stop()
 	}
 	i.mu.Lock()
 	i.closed = true
@@ -113,8 +118,8 @@ func (i *Image) Close() {
 		_ = unix.Munmap(i.view)
 		i.view = nil
 	}
-	if i.load != nil {
-		i.load.release()
+	if load != nil {
+		load.discard()
 	}
 }
 
@@ -136,8 +141,13 @@ func (i *Image) Fill(offset int64) (read int64, err error) {
 		return 0, err
 	}
 	defer i.reading.Done()
-	if data := i.load.copyOf(page); data != nil {
-		return 0, i.add(workingset.Run{Page: page, Pages: 1}, data)
+	if l := i.load.Load(); l != nil {
+		if data := l.copyOf(page); data != nil {
+			return 0, i.add(workingset.Run{Page: page, Pages: 1}, data)
+		}
+		if i.has(page) {
+			return 0, nil // it has come meanwhile
+		}
 	}
 	return i.miss(page)
 }
@@ -175,6 +185,12 @@ func (i *Image) need(page uint32) (bool, error) {
 	}
 	i.reading.Add(1)
 	return true, nil
+}
+
+func (i *Image) has(page uint32) bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.present.Has(page)
 }
 
 // add puts what is missing of a run in place.

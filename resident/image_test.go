@@ -30,7 +30,7 @@ func memory(t *testing.T) (name string, data []byte) {
 	return name, data
 }
 
-// loadingSet writes a set of two chunks and a bit: what clones write to and what
+// loadingSet writes a set of four chunks and a bit: what clones write to and what
 // they share in turns, the first half in runs that end where no chunk does.
 func loadingSet(t *testing.T, data []byte) (*workingset.LoadingSet, string) {
 	t.Helper()
@@ -41,6 +41,12 @@ func loadingSet(t *testing.T, data []byte) (*workingset.LoadingSet, string) {
 			workingset.Extent{Run: workingset.Run{Page: p, Pages: 1}, Group: group},
 			workingset.Extent{Run: workingset.Run{Page: p + 1, Pages: 2}, Group: group, Written: true})
 	}
+	return encoded(t, l, data)
+}
+
+// encoded writes a set of memory that holds data.
+func encoded(t *testing.T, l workingset.LoadingSet, data []byte) (*workingset.LoadingSet, string) {
+	t.Helper()
 	var b bytes.Buffer
 	if err := workingset.EncodeLoadingSet(&b, l, bytes.NewReader(data)); err != nil {
 		t.Fatal(err)
@@ -56,31 +62,39 @@ func loadingSet(t *testing.T, data []byte) (*workingset.LoadingSet, string) {
 	return set, name
 }
 
-func load(t *testing.T, memory string, set *workingset.LoadingSet, name string) *resident.Image {
+func load(t *testing.T, memory string, set *workingset.LoadingSet, name string) (*resident.Image, *resident.Load) {
 	t.Helper()
 	i, err := resident.New(memory, pages*thaw.PageSize)
 	if err != nil {
 		t.Fatal(err)
 	}
+	c := &resident.Cache{}
+	t.Cleanup(c.Close)
 	t.Cleanup(i.Close)
-	f, err := pagecache.OpenDirect(name)
-	if err != nil {
-		t.Fatal(err)
+	open := func() (*workingset.LoadingSet, *os.File, error) {
+		f, err := pagecache.OpenDirect(name)
+		return set, f, err
 	}
-	i.Load(set, f)
-	return i
+	l, began, err := i.Load(c, open)
+	if err != nil || !began {
+		t.Fatalf("the load began: %v (%v)", began, err)
+	}
+	if again, began, err := i.Load(c, open); err != nil || began || again != l {
+		t.Errorf("a second load began: %v (%v)", began, err)
+	}
+	return i, l
 }
 
 func TestPieces(t *testing.T) {
 	t.Parallel()
 	name, data := memory(t)
 	set, loading := loadingSet(t, data)
-	i := load(t, name, set, loading)
-	if err := i.Wait(); err != nil {
+	i, l := load(t, name, set, loading)
+	if err := l.Wait(); err != nil {
 		t.Fatal(err)
 	}
 	seen := workingset.NewBits(pages)
-	for p := range i.Pieces() {
+	for p := range l.Pieces() {
 		if want := data[p.Offset:][:len(p.Data)]; !bytes.Equal(p.Data, want) {
 			t.Errorf("piece at %#x holds something else than memory", p.Offset)
 		}
@@ -100,7 +114,7 @@ func TestPieces(t *testing.T) {
 	if got, want := i.Resident(), int64(600*thaw.PageSize); got != want {
 		t.Errorf("%d bytes are resident, want %d", got, want)
 	}
-	if got, want := i.BytesRead(), int64(600*thaw.PageSize); got != want {
+	if got, want := l.BytesRead(), int64(600*thaw.PageSize); got != want {
 		t.Errorf("%d bytes were read, want %d", got, want)
 	}
 }
@@ -111,8 +125,8 @@ func TestFill(t *testing.T) {
 	t.Parallel()
 	name, data := memory(t)
 	set, loading := loadingSet(t, data)
-	i := load(t, name, set, loading)
-	if err := i.Wait(); err != nil {
+	i, l := load(t, name, set, loading)
+	if err := l.Wait(); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {
@@ -194,8 +208,8 @@ func TestLoadRefusesDamage(t *testing.T) {
 		if err := errors.Join(damage(f, set), f.Close()); err != nil {
 			t.Fatal(err)
 		}
-		i := load(t, name, set, loading)
-		if err := i.Wait(); !errors.Is(err, workingset.ErrCorrupt) {
+		_, l := load(t, name, set, loading)
+		if err := l.Wait(); !errors.Is(err, workingset.ErrCorrupt) {
 			t.Errorf("%s: %v, want one that says corrupt", what, err)
 		}
 	}

@@ -1,146 +1,168 @@
 package resident
 
 import (
-	"fmt"
 	"iter"
 	"os"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
 	"thaw"
-	"thaw/pagecache"
 	"thaw/uffd"
 	"thaw/workingset"
 )
 
-// depth is how many reads are in flight: a disk serves large reads faster when
-// several wait. More than it needs would only make the first of them come later.
-const depth = 2
-
-// load is the reading of one loading set.
-type load struct {
-	set    *workingset.LoadingSet
-	file   *os.File
-	chunks []chunk
+// Load is a loading set on its way into an image, for all clones that share it.
+type Load struct {
+	*reader
+	image *Image
+	// parts are the chunks, by what becomes of them.
+	parts []part
 	// copies are the pages that clones write to, one after the other as in the set:
 	// each clone gets its own, so that they need no place in the image.
 	copies []byte
 	work   sync.WaitGroup
 
-	mu    sync.Mutex
-	moved sync.Cond // something below has changed
-	next  int       // chunk to be read next
-	ready []bool    // chunks that are in
-	read  int64     // bytes
-	err   error     // why no more chunks come
+	ready []bool // chunks that are in; protected by mu
 }
 
-// Load begins to bring in the loading set described by set out of file, which the
-// image closes. Call it at most once, before the image is shared.
-func (i *Image) Load(set *workingset.LoadingSet, file *os.File) {
-	l := &load{set: set, file: file}
-	l.ready, l.moved.L = make([]bool, set.Chunks()), &l.mu
-	i.load = l
-	if l.err = l.arrange(); l.err != nil {
-		return
-	}
-	for range min(depth, len(l.chunks)) {
-		l.work.Go(func() { i.loadChunks(l) })
-	}
+// part is what a chunk holds, by kind, in the order of the data.
+type part struct {
+	shared, written []workingset.Extent
+	copies          []byte // where what is written goes
 }
 
-// Set describes the loading set that the image is filled from, nil without one.
-func (i *Image) Set() *workingset.LoadingSet {
-	if i.load == nil {
+// lanes are how many goroutines put chunks in place: the disk brings one sooner than
+// one processor deals with it.
+const lanes = 2
+
+// Load returns the loading of the image, which the first call begins: set is read out
+// of file, which is owned from then on. The caller of that is told began.
+func (i *Image) Load(cache *Cache, open func() (*workingset.LoadingSet, *os.File, error)) (l *Load, began bool, err error) {
+	i.loading.Lock()
+	defer i.loading.Unlock()
+	if l := i.load.Load(); l != nil {
+		return l, false, nil
+	}
+	set, file, err := open()
+	if err != nil {
+		return nil, false, err
+	}
+	if l, err = i.begin(cache, set, file); err != nil {
+		return nil, false, err
+	}
+	i.load.Store(l)
+	return l, true, nil
+}
+
+func (i *Image) begin(cache *Cache, set *workingset.LoadingSet, file *os.File) (*Load, error) {
+	r, err := newReader(cache, set, file)
+	if err != nil {
+		_ = file.Close() // read only
+		return nil, err
+	}
+	l := &Load{reader: r, image: i, ready: make([]bool, len(r.chunks))}
+	if err := l.arrange(); err != nil {
+		r.close()
+		return nil, err
+	}
+	l.work.Go(func() {
+		defer r.close()
+		var work sync.WaitGroup
+		for range lanes {
+			work.Go(l.put)
+		}
+		work.Wait()
+	})
+	return l, nil
+}
+
+// arrange makes room for the copies.
+func (l *Load) arrange() (err error) {
+	written := int64(0)
+	for _, extents := range l.chunks {
+		p := part{}
+		for _, e := range extents {
+			if e.Written {
+				p.written = append(p.written, e)
+			} else {
+				p.shared = append(p.shared, e)
+			}
+		}
+		written += bytesOf(p.written)
+		l.parts = append(l.parts, p)
+	}
+	if written == 0 {
 		return nil
 	}
-	return i.load.set
+	if l.copies, err = reserve(written); err != nil {
+		return err
+	}
+	left := l.copies
+	for n := range l.parts {
+		size := bytesOf(l.parts[n].written)
+		l.parts[n].copies, left = left[:size:size], left[size:]
+	}
+	return nil
 }
+
+// put puts chunks in place until there are no more.
+func (l *Load) put() {
+	for {
+		chunk, data, ok := l.next()
+		if !ok {
+			return
+		}
+		if err := l.image.putChunk(l.chunks[chunk], l.parts[chunk].copies, data); err != nil {
+			l.fail(err)
+			return
+		}
+		l.release(chunk)
+		l.finish(chunk)
+	}
+}
+
+func (l *Load) finish(chunk int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ready[chunk] = true
+	l.moved.Broadcast()
+}
+
+// putChunk puts what is shared into the image, and the rest to copies.
+func (i *Image) putChunk(extents []workingset.Extent, copies, data []byte) error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for _, e := range extents {
+		size := int(e.Pages) * thaw.PageSize
+		if e.Written {
+			copies = copies[copy(copies, data[:size]):]
+		} else if err := i.put(e.Page, data[:size]); err != nil {
+			return err
+		}
+		data = data[size:]
+	}
+	return nil
+}
+
+// Set describes the loading set.
+func (l *Load) Set() *workingset.LoadingSet { return l.set }
 
 // Wait waits until the load has ended and returns its error, one that wraps
 // [workingset.ErrCorrupt] when the file cannot be trusted: nothing of a bad chunk
 // is in the image.
-func (i *Image) Wait() error {
-	if i.load == nil {
-		return nil
-	}
-	for n := range i.load.ready {
-		if err := i.load.wait(n); err != nil {
+func (l *Load) Wait() error {
+	for n := range l.ready {
+		if err := l.wait(n); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// BytesRead is what was read of the loading set.
-func (i *Image) BytesRead() int64 {
-	if i.load == nil {
-		return 0
-	}
-	i.load.mu.Lock()
-	defer i.load.mu.Unlock()
-	return i.load.read
-}
-
-// Pieces yields the pages of the loading set as they come in: those that clones
-// write to as copies to be made, the others to be mapped. It ends early when the
-// load fails. The bytes belong to the image.
-func (i *Image) Pieces() iter.Seq[uffd.Piece] {
-	return func(yield func(uffd.Piece) bool) {
-		if i.load == nil {
-			return
-		}
-		for n, c := range i.load.chunks {
-			if i.load.wait(n) != nil || !i.piecesOf(c, yield) {
-				return
-			}
-		}
-	}
-}
-
-func (i *Image) piecesOf(c chunk, yield func(uffd.Piece) bool) bool {
-	for offset, data := range workingset.Pieces(c.written, c.copies) {
-		if !yield(uffd.Piece{Offset: offset, Data: data}) {
-			return false
-		}
-	}
-	for _, e := range c.shared {
-		at, n := int64(e.Page)*thaw.PageSize, int64(e.Pages)*thaw.PageSize
-		if !yield(uffd.Piece{Offset: at, Data: i.view[at : at+n : at+n], Shared: true}) {
-			return false
-		}
-	}
-	return true
-}
-
-// stop ends the reading and waits for that.
-func (l *load) stop() {
-	l.fail(os.ErrClosed)
-	l.work.Wait()
-	_ = l.file.Close() // read only
-}
-
-// release gives the copies back; nobody may need a piece any more.
-func (l *load) release() {
-	if l.copies != nil {
-		_ = unix.Munmap(l.copies)
-	}
-	l.copies, l.chunks = nil, nil
-}
-
-// fail ends the reading because of err and wakes everyone who waits.
-func (l *load) fail(err error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.err == nil {
-		l.err = err
-	}
-	l.moved.Broadcast()
-}
-
 // wait waits for a chunk.
-func (l *load) wait(chunk int) error {
+func (l *Load) wait(chunk int) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for !l.ready[chunk] && l.err == nil {
@@ -152,74 +174,69 @@ func (l *load) wait(chunk int) error {
 	return l.err
 }
 
-func (l *load) isReady(chunk int) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.ready[chunk]
-}
+// BytesRead is what was read of the loading set.
+func (l *Load) BytesRead() int64 { return l.bytesRead() }
 
-// take hands out the next chunk to read, if there is one.
-func (l *load) take() (chunk int, ok bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.err != nil || l.next == len(l.chunks) {
-		return 0, false
-	}
-	l.next++
-	return l.next - 1, true
-}
-
-func (l *load) finish(chunk int, bytes int64) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.ready[chunk] = true
-	l.read += bytes
-	l.moved.Broadcast()
-}
-
-// loadChunks is one of the readers.
-func (i *Image) loadChunks(l *load) {
-	scratch := pagecache.Aligned(workingset.ChunkBytes)
-	for {
-		n, ok := l.take()
-		if !ok {
-			return
+// Pieces yields the pages of the loading set as they come in, for one clone: those
+// that clones write to as copies to be made, the others to be mapped. Several
+// goroutines may take pieces at the same time: each piece goes to one of them. It
+// ends early when the load fails. The bytes belong to the image.
+func (l *Load) Pieces() iter.Seq[uffd.Piece] {
+	var next atomic.Int64
+	return func(yield func(uffd.Piece) bool) {
+		for {
+			n := int(next.Add(1)) - 1
+			if n >= len(l.parts) || l.wait(n) != nil || !l.piecesOf(l.parts[n], yield) {
+				return
+			}
 		}
-		shared, err := l.readChunk(n, scratch)
-		if err == nil {
-			err = i.putShared(l.chunks[n].shared, shared)
-		}
-		if err != nil {
-			l.fail(err)
-			return
-		}
-		l.finish(n, l.chunks[n].bytes())
 	}
 }
 
-// readChunk reads and verifies a chunk: what is written goes to the copies, the rest
-// to scratch, of which it returns that part.
-func (l *load) readChunk(n int, scratch []byte) (shared []byte, err error) {
-	c := l.chunks[n]
-	parts, shared := c.parts(scratch)
-	got, err := unix.Preadv(int(l.file.Fd()), parts, l.set.DataOffset()+int64(n)*workingset.ChunkBytes)
-	if err != nil {
-		return nil, fmt.Errorf("read the loading set: %w", err)
+func (l *Load) piecesOf(p part, yield func(uffd.Piece) bool) bool {
+	for offset, data := range workingset.Pieces(p.written, p.copies) {
+		if !yield(uffd.Piece{Offset: offset, Data: data}) {
+			return false
+		}
 	}
-	if int64(got) < c.bytes() {
-		return nil, fmt.Errorf("loading set %w: it is cut off", workingset.ErrCorrupt)
+	for _, e := range p.shared {
+		at, n := int64(e.Page)*thaw.PageSize, int64(e.Pages)*thaw.PageSize
+		if !yield(uffd.Piece{Offset: at, Data: l.image.view[at : at+n : at+n], Shared: true}) {
+			return false
+		}
 	}
-	return shared, l.set.Verify(n, parts...)
+	return true
 }
 
-// putShared puts pages into the image.
-func (i *Image) putShared(extents []workingset.Extent, data []byte) error {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	for offset, piece := range workingset.Pieces(extents, data) {
-		if err := i.put(uint32(offset/thaw.PageSize), piece); err != nil {
-			return err
+// copyOf waits for a page that clones write to, if it is on its way, and returns what
+// to copy, nil if there is no such page. What is shared is in the image when it
+// returns.
+func (l *Load) copyOf(page uint32) []byte {
+	chunk, ok := chunkOf(l.chunks, page)
+	if !ok || l.wait(chunk) != nil {
+		return nil
+	}
+	at := int64(0)
+	for _, e := range l.parts[chunk].written {
+		if page >= e.Page && page < e.End() {
+			at += int64(page-e.Page) * thaw.PageSize
+			return l.parts[chunk].copies[at : at+thaw.PageSize]
 		}
+		at += int64(e.Pages) * thaw.PageSize
 	}
 	return nil
+}
+
+// stop ends the reading and waits for that.
+func (l *Load) stop() {
+	l.fail(os.ErrClosed)
+	l.work.Wait()
+}
+
+// discard gives the copies back; nobody may need a piece any more.
+func (l *Load) discard() {
+	if l.copies != nil {
+		_ = unix.Munmap(l.copies)
+	}
+	l.copies, l.parts = nil, nil
 }

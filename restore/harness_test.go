@@ -155,9 +155,24 @@ func contents(t *testing.T, policy thaw.Policy, s *workingset.Set, f *os.File) (
 		}
 	}
 	if policy == thaw.PolicyThaw {
-		c.Image, c.First = image(t, f, k.Loading, c.Loading), true
+		k.Alone, c.Image, c.Own = true, image(t, f), own(t, k.Loading, c.Loading)
 	}
 	return k, c
+}
+
+// share makes k and c those of a clone that is not alone.
+func share(t *testing.T, k *plan.Known, c *restore.Contents) {
+	t.Helper()
+	c.Close()
+	k.Alone, c.Own = false, nil
+	var err error
+	c.Load, c.First, err = c.Image.Load(cache(t), func() (*workingset.LoadingSet, *os.File, error) {
+		file, err := pagecache.OpenDirect(c.Loading)
+		return k.Loading, file, err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // encode writes a loading set and reads back what describes it.
@@ -177,19 +192,34 @@ func encode(t *testing.T, name string, l workingset.LoadingSet, f *os.File) *wor
 	return set
 }
 
-func image(t *testing.T, f *os.File, set *workingset.LoadingSet, loading string) *resident.Image {
+func image(t *testing.T, f *os.File) *resident.Image {
 	t.Helper()
 	i, err := resident.New(f.Name(), memoryBytes)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(i.Close)
+	return i
+}
+
+func cache(t *testing.T) *resident.Cache {
+	t.Helper()
+	c := &resident.Cache{}
+	t.Cleanup(c.Close)
+	return c
+}
+
+func own(t *testing.T, set *workingset.LoadingSet, loading string) *resident.Own {
+	t.Helper()
 	file, err := pagecache.OpenDirect(loading)
 	if err != nil {
 		t.Fatal(err)
 	}
-	i.Load(set, file)
-	return i
+	o, err := resident.NewOwn(cache(t), set, file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o
 }
 
 // guest is a VMM whose memory was laid out.

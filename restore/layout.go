@@ -102,7 +102,7 @@ func (m *Memory) trap(target Target, remoteFD int) error {
 		return err
 	}
 	m.server = &uffd.Server{FD: u, Memory: m.file, OnFault: m.misses.add}
-	if m.plan.Fetch == plan.FetchShared {
+	if m.plan.MapsImage() {
 		m.server.Fill = m.fill
 	}
 	register := u.Register
@@ -122,7 +122,7 @@ func (m *Memory) optional() uint64 {
 	switch {
 	case m.plan.Record == plan.RecordTrace:
 		return uffd.FeatureWriteProtect
-	case m.plan.Fetch == plan.FetchShared:
+	case m.plan.MapsImage():
 		return uffd.FeatureWriteProtect | uffd.FeatureWriteProtectFile
 	}
 	return 0

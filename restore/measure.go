@@ -10,7 +10,7 @@ import (
 // Watch makes the pages that are in place look untouched, so that Measure can tell
 // those the guest uses. Call it right before the guest runs.
 func (m *Memory) Watch() error {
-	if m.prefetch.pieces == nil && m.plan.Fetch != plan.FetchShared {
+	if m.prefetch.whole == nil && !m.plan.MapsImage() {
 		return nil // nothing is mapped yet
 	}
 	return procstat.ClearReferenced(m.pid)
@@ -59,7 +59,7 @@ func (m *Memory) Measure(nonZero []workingset.Run) (r Measured, err error) {
 	}
 	r.Quality.Brought = m.plan.InstallPages()
 	r.Quality.Hits = min(max(use.Referenced/thaw.PageSize-late, 0), r.Quality.Brought)
-	r.Layout, r.Exact = m.Layout(), m.plan.Traps() && (m.exact || m.plan.Fetch != plan.FetchShared)
+	r.Layout, r.Exact = m.Layout(), m.plan.Traps() && (m.exact || !m.plan.MapsImage())
 	r.Use = thaw.MemoryUse{Resident: use.Resident, Private: use.Anonymous}
 	if m.plan.Record == plan.RecordNothing {
 		r.Quality.MissedPages = m.misses.list()

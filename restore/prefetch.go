@@ -17,6 +17,7 @@ import (
 	"thaw/pagecache"
 	"thaw/plan"
 	"thaw/resident"
+	"thaw/uffd"
 	"thaw/workingset"
 )
 
@@ -26,10 +27,38 @@ type Contents struct {
 	Memory, Loading string
 	// Set describes the loading set.
 	Set *workingset.LoadingSet
-	// Image is for plans that share one. It is borrowed, and its load has begun.
+	// Image is for plans that map one; it is borrowed.
 	Image *resident.Image
-	// First says that the image is loaded for this restore.
+	// Own is what a plan that shares with nobody takes its pages from. The Prefetch owns
+	// it.
+	Own *resident.Own
+	// Load is the same for plans that share; it is borrowed. First says that it began
+	// for this restore.
+	Load  *resident.Load
 	First bool
+}
+
+// Pages are those of a loading set on their way into memory.
+type Pages interface {
+	Set() *workingset.LoadingSet
+	Pieces() iter.Seq[uffd.Piece]
+	Wait() error
+	BytesRead() int64
+}
+
+// Pages returns what a plan that maps an image takes its pages from.
+func (c Contents) Pages() Pages {
+	if c.Own != nil {
+		return c.Own
+	}
+	return c.Load
+}
+
+// Close is for contents that have become no [Prefetch].
+func (c Contents) Close() {
+	if c.Own != nil {
+		c.Own.Close()
+	}
 }
 
 // Prefetch is the bringing in of a plan's pages. It begins before there is a VMM.
@@ -38,8 +67,8 @@ type Prefetch struct {
 	plan     plan.Plan
 	contents Contents
 	loading  *os.File // for mapping, nil when no region is backed by it
-	// pieces are what is to be installed, nil when nothing is.
-	pieces iter.Seq2[int64, []byte]
+	// whole is what is to be installed before faults are served, nil when nothing is.
+	whole iter.Seq2[int64, []byte]
 
 	cancel context.CancelFunc
 	work   sync.WaitGroup
@@ -51,7 +80,7 @@ type Prefetch struct {
 
 // Begin starts to read what p brings in ahead. A loading set that is read whole is
 // verified before Begin returns: an error that wraps [workingset.ErrCorrupt] says
-// that it cannot be used, and that another plan is needed.
+// that it cannot be used, and that another plan is needed. After an error c is closed.
 func Begin(p plan.Plan, c Contents) (_ *Prefetch, err error) {
 	f := &Prefetch{plan: p, contents: c, done: make(chan struct{})}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -75,8 +104,8 @@ func (f *Prefetch) begin(ctx context.Context) (err error) {
 		ahead, err = f.readPages()
 	case plan.FetchMemory:
 		ahead, err = f.readMemory()
-	case plan.FetchShared:
-		ahead = func(context.Context) error { return f.contents.Image.Wait() }
+	case plan.FetchOwn, plan.FetchShared:
+		ahead = func(context.Context) error { return f.contents.Pages().Wait() }
 	case plan.FetchAheadMemory:
 		ahead = f.counted(f.memoryAhead)
 	case plan.FetchAheadLoading:
@@ -105,13 +134,19 @@ func (f *Prefetch) Wait(ctx context.Context) error {
 }
 
 // stop makes the reading end soon.
-func (f *Prefetch) stop() { f.cancel() }
+func (f *Prefetch) stop() {
+	f.cancel()
+	if f.contents.Own != nil {
+		f.contents.Own.Stop()
+	}
+}
 
 // Close ends the reading and waits for that. Whoever installs pieces must have
 // ended.
 func (f *Prefetch) Close() {
-	f.cancel()
+	f.stop()
 	f.work.Wait()
+	f.contents.Close()
 	if f.loading != nil {
 		_ = f.loading.Close() // read only
 	}
@@ -121,8 +156,8 @@ func (f *Prefetch) Close() {
 // was asked for. What an image shares is read for the first of its clones.
 func (f *Prefetch) BytesRead() int64 {
 	n := f.read.Load() + f.reads.bytes()
-	if f.contents.First {
-		n += f.contents.Image.BytesRead()
+	if f.contents.Own != nil || f.contents.First {
+		n += f.contents.Pages().BytesRead()
 	}
 	return n
 }
@@ -141,7 +176,7 @@ func (f *Prefetch) readWhole(open func(string) (*os.File, error)) error {
 		return short("loading set", err)
 	}
 	f.read.Add(int64(len(data)))
-	f.pieces = workingset.Pieces(set.Extents, data)
+	f.whole = workingset.Pieces(set.Extents, data)
 	return set.VerifyAll(data)
 }
 
@@ -176,7 +211,7 @@ func (f *Prefetch) readPages() (ahead func(context.Context) error, err error) {
 // readMemory reads the plan's extents out of the memory file, in requests of up
 // to 1 MiB of which several are in flight.
 func (f *Prefetch) readMemory() (ahead func(context.Context) error, err error) {
-	const most, inFlight = workingset.ChunkBytes / thaw.PageSize, 4
+	const most, inFlight = 1 << 20 / thaw.PageSize, 4
 	var parts []workingset.Run
 	for _, e := range f.plan.Extents {
 		for r := e.Run; r.Pages > 0; {
@@ -196,7 +231,7 @@ func (f *Prefetch) readers(open func(string) (*os.File, error), n int, runs []wo
 		return nil, err
 	}
 	out := make(chan piece, n)
-	f.pieces = func(yield func(int64, []byte) bool) {
+	f.whole = func(yield func(int64, []byte) bool) {
 		for p := range out {
 			if !yield(p.offset, p.data) {
 				return

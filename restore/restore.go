@@ -13,6 +13,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"golang.org/x/sync/errgroup"
+
 	"thaw/plan"
 	"thaw/uffd"
 	"thaw/workingset"
@@ -49,6 +51,7 @@ type Memory struct {
 	reads  threadReads
 	filled atomic.Int64 // bytes that misses of an image read
 	cancel context.CancelFunc
+	failed func(error) // set by Serve
 	served sync.WaitGroup
 }
 
@@ -83,23 +86,26 @@ func (m *Memory) Serve(limits workingset.Limits, installed func(), failed func(e
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	m.cancel = cancel
-	start := func(what string, work func() error) {
-		m.served.Go(func() {
-			if err := alive(work()); err != nil {
-				failed(fmt.Errorf("%s: %w", what, err))
-			}
-		})
-	}
+	m.failed = failed
 	if m.server != nil {
-		start("serve page faults", func() error { return m.serve(ctx, installed) })
+		m.start("serve page faults", func() error { return m.serve(ctx, installed) })
 	}
-	if m.plan.Fetch == plan.FetchShared {
-		start("install pages", func() error { return m.installBeside(installed) })
+	if m.plan.MapsImage() {
+		m.start("install pages", func() error { return m.installBeside(installed) })
 	}
 	if m.plan.Fetch == plan.FetchAheadLoading {
-		start("read the loading set", func() error { return m.prefetch.Wait(ctx) })
+		m.start("read the loading set", func() error { return m.prefetch.Wait(ctx) })
 	}
 	return nil
+}
+
+// start has work done until Close.
+func (m *Memory) start(what string, work func() error) {
+	m.served.Go(func() {
+		if err := alive(work()); err != nil {
+			m.failed(fmt.Errorf("%s: %w", what, err))
+		}
+	})
 }
 
 // serve keeps one thread, so that what it reads from the disk can be told from
@@ -111,8 +117,8 @@ func (m *Memory) serve(ctx context.Context, installed func()) error {
 		return err
 	}
 	defer m.reads.end()
-	if m.prefetch.pieces != nil {
-		if err := m.server.Install(m.prefetch.pieces); err != nil {
+	if m.prefetch.whole != nil {
+		if err := m.server.Install(m.prefetch.whole); err != nil {
 			return err
 		}
 		installed()
@@ -120,18 +126,41 @@ func (m *Memory) serve(ctx context.Context, installed func()) error {
 	return m.server.Serve(ctx)
 }
 
-// installBeside gives the guest its own copies of the pages that it will write to,
-// while others may be served already.
+// installBeside gives the guest its pages, by two goroutines, as the disk brings one
+// sooner than it is copied, while faults may be served already.
 func (m *Memory) installBeside(installed func()) error {
-	err := m.server.InstallBeside(m.prefetch.contents.Image.Pieces())
+	pieces := m.prefetch.contents.Pages().Pieces()
+	var lanes errgroup.Group
+	for range 2 {
+		lanes.Go(func() error { return m.server.InstallBeside(pieces) })
+	}
+	err := lanes.Wait()
+	m.prefetch.contents.Close() // the reading is over, the guest goes on
 	if err == nil {
 		installed()
 	}
 	return err
 }
 
-// fill brings a page into the image that is shared.
-func (m *Memory) fill(offset int64) error {
+// fill brings a page into the image. One that is on its way to this guest is waited for
+// beside: the kernel may hold a copy back until the server has read the next event.
+func (m *Memory) fill(offset int64) (later bool, err error) {
+	own := m.prefetch.contents.Own
+	if own == nil || !own.Coming(offset) {
+		return false, m.fillImage(offset)
+	}
+	m.start("wait for a page", func() error {
+		if !own.Await(offset) {
+			if err := m.fillImage(offset); err != nil {
+				return err
+			}
+		}
+		return m.server.Wake(offset)
+	})
+	return true, nil
+}
+
+func (m *Memory) fillImage(offset int64) error {
 	read, err := m.prefetch.contents.Image.Fill(offset)
 	m.filled.Add(read)
 	return err
@@ -198,11 +227,11 @@ func (m *Memory) Counters() Counters {
 		c.Trapped, c.Installed = m.server.Trapped(), m.server.Installed()
 		c.ServerRead = m.reads.bytes()
 	}
-	if m.plan.Fetch == plan.FetchShared {
+	if m.plan.MapsImage() {
 		c.ServerRead = m.filled.Load() // other threads read, too
 	}
 	c.Brought = m.plan.InstallPages()
-	if m.server != nil && m.plan.Fetch != plan.FetchShared {
+	if m.server != nil && !m.plan.MapsImage() {
 		c.Brought = c.Installed
 	}
 	return c

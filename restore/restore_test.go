@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -29,9 +30,15 @@ func TestMemoryIsTheSnapshots(t *testing.T) {
 		case plan.RecordHostPages:
 			sets["Set"] = set(3000, workingset.HostPages)
 		}
+		if policy == thaw.PolicyThaw {
+			sets["SharedSet"], sets["SharedEverything"] = sets["Set"], sets["Everything"]
+		}
 		for name, s := range sets {
 			t.Run(string(policy)+name, func(t *testing.T) {
 				k, c := contents(t, policy, s, f)
+				if strings.HasPrefix(name, "Shared") {
+					share(t, &k, &c)
+				}
 				g := layOut(t, policy, k, c, f)
 				if got := read(t, g.vm.PID(), g.base); !bytes.Equal(got, content) {
 					t.Errorf("guest memory differs from the snapshot's at byte %d", firstDifference(got, content))
@@ -56,7 +63,7 @@ func check(t *testing.T, g *guest) {
 		if c.Installed != planned || c.PrefetchRead != planned*thaw.PageSize {
 			t.Errorf("%d pages installed and %d bytes read, of %d pages planned", c.Installed, c.PrefetchRead, planned)
 		}
-	case plan.FetchShared:
+	case plan.FetchOwn, plan.FetchShared:
 		if <-g.finished; c.Installed > planned || c.PrefetchRead != planned*thaw.PageSize {
 			t.Errorf("%d pages installed and %d bytes read, of %d pages planned", c.Installed, c.PrefetchRead, planned)
 		}
@@ -92,29 +99,27 @@ func TestCorruptLoadingSet(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	t.Run("Thaw", func(t *testing.T) {
-		k, c := contents(t, thaw.PolicyReap, set(3000, workingset.Trace), f)
-		for _, a := range plan.Arrange(*k.Working, nonZero()) {
-			if a.Name == thaw.FileLoadingSetThaw {
-				a.MemoryPages = memoryBytes / thaw.PageSize
-				k.Loading = encode(t, c.Loading, a.LoadingSet, f)
+	for name, alone := range map[string]bool{"ThawAlone": true, "ThawShared": false} {
+		t.Run(name, func(t *testing.T) {
+			k, c := contents(t, thaw.PolicyThaw, set(3000, workingset.Trace), f)
+			c.Close()
+			corrupt(t, c)
+			if c.Own = own(t, k.Loading, c.Loading); !alone {
+				share(t, &k, &c)
 			}
-		}
-		c.Set = k.Loading
-		corrupt(t, c)
-		c.Image = image(t, f, k.Loading, c.Loading)
-		g := layOut(t, thaw.PolicyThaw, k, c, f)
-		if got := read(t, g.vm.PID(), g.base); !bytes.Equal(got, content) {
-			t.Errorf("guest memory differs from the snapshot's at byte %d", firstDifference(got, content))
-		}
-		if err := c.Image.Wait(); !errors.Is(err, workingset.ErrCorrupt) {
-			t.Errorf("Wait = %v", err)
-		}
-		for g.BadSet() == nil {
-			time.Sleep(time.Millisecond) // it is told a moment later
-		}
-		g.end(t)
-	})
+			g := layOut(t, thaw.PolicyThaw, k, c, f)
+			if got := read(t, g.vm.PID(), g.base); !bytes.Equal(got, content) {
+				t.Errorf("guest memory differs from the snapshot's at byte %d", firstDifference(got, content))
+			}
+			if err := c.Pages().Wait(); !errors.Is(err, workingset.ErrCorrupt) {
+				t.Errorf("Wait = %v", err)
+			}
+			for g.BadSet() == nil {
+				time.Sleep(time.Millisecond) // it is told a moment later
+			}
+			g.end(t)
+		})
+	}
 	t.Run("FaaSnap", func(t *testing.T) {
 		k, c := contents(t, thaw.PolicyFaaSnap, set(3000, workingset.HostPages), f)
 		corrupt(t, c)
@@ -140,23 +145,30 @@ func TestCorruptLoadingSet(t *testing.T) {
 	})
 }
 
-// TestClonesDoNotSeeEachOther writes into one of two clones of an image.
+// TestClonesDoNotSeeEachOther writes into one of three clones of an image, of which the
+// first was alone.
 func TestClonesDoNotSeeEachOther(t *testing.T) {
 	f, content := memoryFile(t)
 	k, c := contents(t, thaw.PolicyThaw, set(3000, workingset.Trace), f)
+	first := layOut(t, thaw.PolicyThaw, k, c, f)
+	share(t, &k, &c)
 	one, other := layOut(t, thaw.PolicyThaw, k, c, f), layOut(t, thaw.PolicyThaw, k, c, f)
-	<-one.finished
-	<-other.finished
+	for _, g := range []*guest{first, one, other} {
+		<-g.finished
+	}
 	write(t, one.vm.PID(), one.base, []byte("mine"))
 	write(t, one.vm.PID(), one.base+7*thaw.PageSize, []byte("mine")) // one of them is shared, one a copy
-	if got := read(t, other.vm.PID(), other.base); !bytes.Equal(got, content) {
-		t.Errorf("the other clone's memory differs from the snapshot's at byte %d", firstDifference(got, content))
+	for _, g := range []*guest{first, other} {
+		if got := read(t, g.vm.PID(), g.base); !bytes.Equal(got, content) {
+			t.Errorf("another clone's memory differs from the snapshot's at byte %d", firstDifference(got, content))
+		}
 	}
 	if got := read(t, one.vm.PID(), one.base); !bytes.HasPrefix(got, []byte("mine")) || !bytes.HasPrefix(got[7*thaw.PageSize:], []byte("mine")) {
 		t.Error("the clone does not see its own write")
 	}
-	one.end(t)
-	other.end(t)
+	for _, g := range []*guest{first, one, other} {
+		g.end(t)
+	}
 }
 
 // TestAFaultThatCannotBeServed cuts the memory file: whoever waits for the page

@@ -30,8 +30,9 @@ type Server struct {
 	Memory io.ReaderAt
 	// Fill, when set, is used instead of Memory: the regions are private mappings
 	// of a file in memory (memfd_create(2)), and it puts the page at a memory offset
-	// into that file, from where the kernel maps it.
-	Fill func(offset int64) error
+	// into that file, from where the kernel maps it. One that is done later calls Wake
+	// then.
+	Fill func(offset int64) (later bool, err error)
 	// OnFault, when set, is told the memory offset of every page served, in
 	// order, before the page is there.
 	OnFault func(offset int64)
@@ -101,8 +102,9 @@ type Piece struct {
 // again is how long InstallBeside leaves Serve to read an event.
 const again = 50 * time.Microsecond
 
-// InstallBeside puts pieces in place while Serve runs in another goroutine, which
-// answers whoever comes for a page before it is there.
+// InstallBeside puts pieces in place, and wakes who waits for them, while Serve runs in
+// another goroutine, which answers whoever comes for a page before it is there. It may
+// be called by several goroutines at the same time.
 func (s *Server) InstallBeside(pieces iter.Seq[Piece]) error {
 	for p := range pieces {
 		addr, ok := s.addr(p.Offset, uint64(len(p.Data)))
@@ -135,9 +137,9 @@ func (s *Server) place(p Piece, addr uint64) error {
 
 func (s *Server) placeFrom(p Piece, addr uint64, at int) (n, present int, err error) {
 	if p.Shared {
-		return s.FD.Map(addr+uint64(at), len(p.Data)-at, DontWake)
+		return s.FD.Map(addr+uint64(at), len(p.Data)-at, Wake)
 	}
-	return s.FD.Copy(addr+uint64(at), p.Data[at:], DontWake)
+	return s.FD.Copy(addr+uint64(at), p.Data[at:], Wake)
 }
 
 func (s *Server) wakeAll() error {
@@ -278,7 +280,7 @@ func (s *Server) wrote(offset int64) {
 // to be woken.
 func (s *Server) bring(e Event, offset int64) error {
 	if s.Fill != nil {
-		if err := s.Fill(offset); err != nil {
+		if later, err := s.Fill(offset); err != nil || later {
 			return err
 		}
 		return s.FD.WakeRange(e.Addr, pageSize)
@@ -292,6 +294,15 @@ func (s *Server) bring(e Event, offset int64) error {
 		return err
 	}
 	return s.FD.WakeRange(e.Addr, pageSize)
+}
+
+// Wake wakes who waits for the page at a memory offset.
+func (s *Server) Wake(offset int64) error {
+	addr, ok := s.addr(offset, pageSize)
+	if !ok {
+		return fmt.Errorf("wake for memory offset %#x: outside guest memory", offset)
+	}
+	return s.FD.WakeRange(addr, pageSize)
 }
 
 func (s *Server) fill(addr uint64, offset int64, mode Mode) (n, present int, err error) {

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io"
 	"iter"
 	"slices"
@@ -12,14 +11,14 @@ import (
 	"thaw"
 )
 
-// The loading set file, version 1: pages of guest memory in the order in which a
+// The loading set file, version 2: pages of guest memory in the order in which a
 // policy wants them read. All numbers are little endian; header and table
 // together, and the data, begin and end at multiples of 4096, so that all of it
 // can be read with O_DIRECT (REAP, section 5.2.2).
 //
 //	header, 4096 bytes:
 //	  0    8   magic "thaw-ls\0"
-//	  8    4   version, 1
+//	  8    4   version, 2
 //	  12   4   page size, 4096
 //	  16   4   number of extents, n, at least 1
 //	  20   4   order, see Order
@@ -38,15 +37,19 @@ import (
 //	    8  2   group
 //	    10 1   bit 0: written; the others are zero
 //	    11 1   zero
-//	  c = p/256, rounded up, CRC-32C of the data, 1 MiB each, the last shorter
+//	  c = p/128, rounded up, CRC-32C of the data, 512 KiB each, the last shorter
 //	data, 4096p bytes
+//
+// Version 1 had a checksum for each MiB.
 const (
 	loadingMagic      = "thaw-ls\x00"
-	loadingVersion    = 1
+	loadingVersion    = 2
 	loadingHeaderSize = thaw.PageSize
 	extentSize        = 12
-	// ChunkBytes is how much data one checksum of a loading set is for.
-	ChunkBytes = 1 << 20
+	// ChunkBytes is how much data one checksum of a loading set is for: it is also read
+	// at once, large enough for a disk, small enough that little is left to do when the
+	// last has come.
+	ChunkBytes = 1 << 19
 )
 
 const chunkPages = ChunkBytes / thaw.PageSize
@@ -112,14 +115,9 @@ func MaxLoadingSet(memory int64) int64 {
 	return loadingHeaderSize + tableSize(int(pages), chunksOf(pages)) + memory
 }
 
-// Verify compares chunk i of the data, in one part or several, with its checksum; an
-// error wraps [ErrCorrupt].
-func (l *LoadingSet) Verify(i int, parts ...[]byte) error {
-	sum := uint32(0)
-	for _, p := range parts {
-		sum = crc32.Update(sum, crc32.MakeTable(crc32.Castagnoli), p)
-	}
-	if sum != l.sums[i] {
+// Verify compares chunk i of the data with its checksum; an error wraps [ErrCorrupt].
+func (l *LoadingSet) Verify(i int, chunk []byte) error {
+	if checksum(chunk) != l.sums[i] {
 		return corrupt("loading set", fmt.Errorf("checksum of chunk %d differs", i))
 	}
 	return nil

@@ -61,7 +61,7 @@ func TestLoadingSetRoundTrip(t *testing.T) {
 	if d := cmp.Diff([]int64{5, 40, 1, 0}, order); d != "" {
 		t.Error(d)
 	}
-	if string(b[:8]) != "thaw-ls\x00" || b[8] != 1 || b[16] != 4 || b[20] != 2 || b[68] != 7 || b[72] != 77 || b[76] != 1 || b[4096] != 5 || b[4096+2*12+10] != 1 {
+	if string(b[:8]) != "thaw-ls\x00" || b[8] != 2 || b[16] != 4 || b[20] != 2 || b[68] != 7 || b[72] != 77 || b[76] != 1 || b[4096] != 5 || b[4096+2*12+10] != 1 {
 		t.Errorf("not as documented: % x", b[:80])
 	}
 }
@@ -72,7 +72,7 @@ type big struct{}
 func (big) ReadAt(b []byte, _ int64) (int, error) { clear(b); return len(b), nil }
 
 func TestByChunk(t *testing.T) {
-	l := workingset.LoadingSet{MemoryPages: 2000, Extents: []workingset.Extent{{Run: run(0, 200)}, {Run: run(300, 600)}, {Run: run(1000, 1)}}}
+	l := workingset.LoadingSet{MemoryPages: 2000, Extents: []workingset.Extent{{Run: run(0, 100)}, {Run: run(150, 300)}, {Run: run(1000, 1)}}}
 	var b bytes.Buffer
 	if err := workingset.EncodeLoadingSet(&b, l, big{}); err != nil {
 		t.Fatal(err)
@@ -82,18 +82,18 @@ func TestByChunk(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := [][]workingset.Extent{
-		{{Run: run(0, 200)}, {Run: run(300, 56)}},
-		{{Run: run(356, 256)}},
-		{{Run: run(612, 256)}},
-		{{Run: run(868, 32)}, {Run: run(1000, 1)}},
+		{{Run: run(0, 100)}, {Run: run(150, 28)}},
+		{{Run: run(178, 128)}},
+		{{Run: run(306, 128)}},
+		{{Run: run(434, 16)}, {Run: run(1000, 1)}},
 	}
 	if d := cmp.Diff(want, got.ByChunk()); d != "" || got.Chunks() != 4 {
 		t.Errorf("%d chunks\n%s", got.Chunks(), d)
 	}
-	if err := got.Verify(3, make([]byte, 33*thaw.PageSize)); err != nil {
+	if err := got.Verify(3, make([]byte, 17*thaw.PageSize)); err != nil {
 		t.Error(err)
 	}
-	if err := got.Verify(3, bytes.Repeat([]byte{1}, 33*thaw.PageSize)); !errors.Is(err, workingset.ErrCorrupt) {
+	if err := got.Verify(3, bytes.Repeat([]byte{1}, 17*thaw.PageSize)); !errors.Is(err, workingset.ErrCorrupt) {
 		t.Errorf("Verify of other data = %v", err)
 	}
 	if err := got.VerifyAll(nil); !errors.Is(err, workingset.ErrCorrupt) {
