@@ -63,7 +63,7 @@ func (c *Cache) leave(key string, e *entry) {
 	}
 }
 
-// keep is for how many loading sets at the same time memory is kept.
+// keep is for how many loading sets at the same time memory is kept, 4 MiB each.
 const keep = 2
 
 // borrow returns memory to read into. The caller gives it back.

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"thaw"
 	"thaw/pagecache"
@@ -69,6 +70,8 @@ type Prefetch struct {
 	loading  *os.File // for mapping, nil when no region is backed by it
 	// whole is what is to be installed before faults are served, nil when nothing is.
 	whole iter.Seq2[int64, []byte]
+	// data is what was read whole: not of the Go heap, which would grow by it for longer.
+	data []byte
 
 	cancel context.CancelFunc
 	work   sync.WaitGroup
@@ -147,6 +150,7 @@ func (f *Prefetch) Close() {
 	f.stop()
 	f.work.Wait()
 	f.contents.Close()
+	f.drop()
 	if f.loading != nil {
 		_ = f.loading.Close() // read only
 	}
@@ -171,13 +175,23 @@ func (f *Prefetch) readWhole(open func(string) (*os.File, error)) error {
 	}
 	defer file.Close()
 	set := f.contents.Set
-	data := pagecache.Aligned(set.Pages() * thaw.PageSize)
-	if n, err := file.ReadAt(data, set.DataOffset()); n < len(data) {
+	if f.data, err = unix.Mmap(-1, 0, int(set.Pages()*thaw.PageSize), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS); err != nil {
+		return fmt.Errorf("make room for the loading set: %w", err)
+	}
+	if n, err := file.ReadAt(f.data, set.DataOffset()); n < len(f.data) {
 		return short("loading set", err)
 	}
-	f.read.Add(int64(len(data)))
-	f.whole = workingset.Pieces(set.Extents, data)
-	return set.VerifyAll(data)
+	f.read.Add(int64(len(f.data)))
+	f.whole = workingset.Pieces(set.Extents, f.data)
+	return set.VerifyAll(f.data)
+}
+
+// drop gives back what was read whole. Nobody may install it any more.
+func (f *Prefetch) drop() {
+	if f.data != nil {
+		_ = unix.Munmap(f.data)
+		f.data = nil
+	}
 }
 
 // short makes a file that is too short one that is corrupt.

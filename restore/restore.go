@@ -121,6 +121,7 @@ func (m *Memory) serve(ctx context.Context, installed func()) error {
 		if err := m.server.Install(m.prefetch.whole); err != nil {
 			return err
 		}
+		m.prefetch.drop()
 		installed()
 	}
 	return m.server.Serve(ctx)

@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -183,20 +182,7 @@ func (c *checker) loadingSet(ctx context.Context, f *thaw.FileCheck) error {
 	}
 	defer l.Close()
 	f.ReadBytes = l.DataOffset()
-	buf := pagecache.Aligned(workingset.ChunkBytes)
-	for i := range l.Chunks() {
-		data := buf[:min(workingset.ChunkBytes, l.Size()-f.ReadBytes)]
-		if n, err := l.File.ReadAt(data, f.ReadBytes); err != nil && (n < len(data) || !errors.Is(err, io.EOF)) {
-			return unusable("loading set", err)
-		}
-		if err := l.Verify(i, data); err != nil {
-			return err
-		}
-		if err := c.progress(ctx, f, len(data)); err != nil {
-			return err
-		}
-	}
-	return nil
+	return l.verifyAll(func(n int) error { return c.progress(ctx, f, n) })
 }
 
 // progress notes that n more bytes were read, and tells of it unless it did just

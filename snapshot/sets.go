@@ -1,7 +1,6 @@
 package snapshot
 
 import (
-	"bytes"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -60,6 +59,23 @@ type LoadingSet struct {
 
 // Close closes the file.
 func (l *LoadingSet) Close() error { return l.File.Close() }
+
+// verifyAll reads the pages' contents, chunk by chunk, and verifies them; each is told
+// the bytes of every chunk, and may end it with an error.
+func (l *LoadingSet) verifyAll(each func(n int) error) error {
+	buf, at := pagecache.Aligned(workingset.ChunkBytes), l.DataOffset()
+	for i := range l.Chunks() {
+		data := buf[:min(workingset.ChunkBytes, l.Size()-at)]
+		if n, err := l.File.ReadAt(data, at); err != nil && (n < len(data) || !errors.Is(err, io.EOF)) {
+			return unusable("loading set", err)
+		}
+		if err := errors.Join(l.Verify(i, data), each(len(data))); err != nil {
+			return err
+		}
+		at += int64(len(data))
+	}
+	return nil
+}
 
 // firstRead is how much of a loading set is read at first: header and table of
 // nearly all.
@@ -176,8 +192,13 @@ func Sum(m thaw.Manifest) (memory [32]byte, pages uint32, err error) {
 // PublishWorkingSet writes an encoded working set as the one of m called name: all
 // of it or nothing, and over the one before only once it was read back.
 func (s *Store) PublishWorkingSet(m thaw.Manifest, name string, encoded []byte) error {
-	return s.publish(m, name, encoded, func(b []byte) error {
-		_, err := workingset.Decode(b)
+	write := func(w io.Writer) error { _, err := w.Write(encoded); return err }
+	return s.publish(m, name, write, func(name string) error {
+		b, _, err := pagecache.ReadDirect(name, int64(len(encoded)))
+		if err != nil {
+			return err
+		}
+		_, err = workingset.Decode(b)
 		return err
 	})
 }
@@ -190,39 +211,33 @@ func (s *Store) PublishLoadingSet(ctx context.Context, m thaw.Manifest, name str
 		return err
 	}
 	defer memory.Close()
-	var b bytes.Buffer
-	if err := workingset.EncodeLoadingSet(&b, set, memory); err != nil {
-		return err
-	}
-	return s.publish(m, name, b.Bytes(), verifyLoadingSet)
+	write := func(w io.Writer) error { return workingset.EncodeLoadingSet(w, set, memory) }
+	return s.publish(m, name, write, func(name string) error { return verifyLoading(m, name) })
 }
 
-func verifyLoadingSet(b []byte) error {
-	set, err := workingset.DecodeLoadingSet(b)
+func verifyLoading(m thaw.Manifest, path string) error {
+	l, err := openLoadingSet(m, path)
 	if err != nil {
 		return err
 	}
-	return set.VerifyAll(b[set.DataOffset():])
+	defer l.Close()
+	return l.verifyAll(func(int) error { return nil })
 }
 
-// publish writes b aside, reads it back past the page cache, and renames it.
-func (s *Store) publish(m thaw.Manifest, name string, b []byte, verify func([]byte) error) error {
+// publish writes aside, has the file verified as it is on the disk, and renames it.
+func (s *Store) publish(m thaw.Manifest, name string, write func(io.Writer) error, verify func(path string) error) error {
 	f, err := renameio.NewPendingFile(s.path(m, name), renameio.WithPermissions(0o400))
 	if err != nil {
 		return fmt.Errorf("publish %s: %w", name, err)
 	}
 	defer f.Cleanup() //nolint:errcheck // nothing is left after the rename
-	if _, err := f.Write(b); err != nil {
+	if err := write(f); err != nil {
 		return fmt.Errorf("publish %s: %w", name, err)
 	}
 	if err := f.Sync(); err != nil {
 		return fmt.Errorf("publish %s: %w", name, err)
 	}
-	back, _, err := pagecache.ReadDirect(f.Name(), int64(len(b)))
-	if err == nil {
-		err = verify(back)
-	}
-	if err != nil {
+	if err := verify(f.Name()); err != nil {
 		return fmt.Errorf("read %s back: %w", name, err)
 	}
 	if err := f.CloseAtomicallyReplace(); err != nil {
@@ -240,17 +255,9 @@ func (s *Store) verifySets(m thaw.Manifest) error {
 		errs = append(errs, s.judge(m, name, err))
 	}
 	for _, name := range []string{thaw.FileLoadingSetReap, thaw.FileLoadingSetFaaSnap, thaw.FileLoadingSetThaw} {
-		errs = append(errs, s.judge(m, name, s.verifyLoading(m, name)))
+		errs = append(errs, s.judge(m, name, verifyLoading(m, s.path(m, name))))
 	}
 	return errors.Join(errs...)
-}
-
-func (s *Store) verifyLoading(m thaw.Manifest, name string) error {
-	b, _, err := pagecache.ReadDirect(s.path(m, name), workingset.MaxLoadingSet(m.MemoryBytes))
-	if err != nil {
-		return unusable("loading set", err)
-	}
-	return verifyLoadingSet(b)
 }
 
 // judge quarantines a set that is corrupt. One that is not there is fine.

@@ -221,33 +221,37 @@ func EncodeLoadingSet(w io.Writer, l LoadingSet, memory io.ReaderAt) error {
 	if err := l.check(); err != nil {
 		return fmt.Errorf("encode a loading set: %w", err)
 	}
-	data, err := gather(l.Extents, memory)
-	if err != nil {
+	l.sums = nil
+	sum := func(chunk []byte) error { l.sums = append(l.sums, checksum(chunk)); return nil }
+	if err := l.gather(memory, sum); err != nil {
 		return fmt.Errorf("encode a loading set: %w", err)
 	}
-	l.sums = nil
-	for chunk := range slices.Chunk(data, ChunkBytes) {
-		l.sums = append(l.sums, checksum(chunk))
-	}
 	table := l.encodeTable()
-	for _, part := range [][]byte{l.encodeHeader(table), table, data} {
-		if _, err := w.Write(part); err != nil {
-			return fmt.Errorf("write a loading set: %w", err)
-		}
+	write := func(b []byte) error { _, err := w.Write(b); return err }
+	if err := errors.Join(write(l.encodeHeader(table)), write(table), l.gather(memory, write)); err != nil {
+		return fmt.Errorf("write a loading set: %w", err)
 	}
 	return nil
 }
 
-func gather(extents []Extent, memory io.ReaderAt) ([]byte, error) {
-	var data []byte
-	for _, e := range extents {
-		at, n := len(data), int(e.Pages)*thaw.PageSize
-		data = append(data, make([]byte, n)...)
-		if got, err := memory.ReadAt(data[at:], int64(e.Page)*thaw.PageSize); got < n {
-			return nil, fmt.Errorf("read page %d of guest memory: %w", e.Page, err)
+// gather reads the data out of memory, and has do see it chunk by chunk: a set may be
+// as long as memory.
+func (l *LoadingSet) gather(memory io.ReaderAt, do func(chunk []byte) error) error {
+	buf := make([]byte, ChunkBytes)
+	for _, extents := range l.ByChunk() {
+		at := 0
+		for _, e := range extents {
+			n := int(e.Pages) * thaw.PageSize
+			if got, err := memory.ReadAt(buf[at:at+n], int64(e.Page)*thaw.PageSize); got < n {
+				return fmt.Errorf("read page %d of guest memory: %w", e.Page, err)
+			}
+			at += n
+		}
+		if err := do(buf[:at]); err != nil {
+			return err
 		}
 	}
-	return data, nil
+	return nil
 }
 
 func (l *LoadingSet) encodeTable() []byte {
