@@ -35,9 +35,10 @@ const (
 	// PolicyFaaSnap maps a loading set file over the working set and reads it
 	// ahead of the guest (FaaSnap, EuroSys'22, section 4).
 	PolicyFaaSnap Policy = "faasnap"
-	// PolicyThaw shares what clones only read, copies what they write before
-	// they do, and reads the loading set past the page cache, once for all
-	// clones, while the VM's state loads.
+	// PolicyThaw reads the loading set past the page cache while the VM's state
+	// loads, and copies it into a clone that is alone as it comes. From the second
+	// on it is read once for all of them: what clones only read they share, what
+	// they write is copied before they do.
 	PolicyThaw Policy = "thaw"
 )
 

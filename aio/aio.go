@@ -69,7 +69,8 @@ func (q *Queue) Wait() (Ended, error) {
 	return ended, nil
 }
 
-// Close gives the queue back. Every read must have been waited for.
+// Close gives the queue back. It waits for reads that the kernel has under way; those of
+// a queue without its help must have been waited for.
 func (q *Queue) Close() error {
 	if q.plain != nil {
 		return nil

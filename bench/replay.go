@@ -307,9 +307,12 @@ func (r *replay) run(ctx context.Context, k Kind, p *standin.Process, file *os.F
 		p.Close() // first: what it waits for is not to turn into zeroes
 		_ = memory.Close()
 	}()
-	failed := make(chan error, 4)
+	failed := make(chan error, 1)
 	fail := func(err error) {
-		failed <- err
+		select {
+		case failed <- err:
+		default: // only the first is told
+		}
 		p.Kill()
 	}
 	var installed atomic.Int64

@@ -74,6 +74,7 @@ func checks() []check {
 		{"memory", memory},
 		{"swap", swap},
 		{"huge pages", hugePages},
+		{"shared huge pages", sharedHugePages},
 	}
 }
 

@@ -89,6 +89,9 @@ func TestChecks(t *testing.T) {
 		{"huge pages", hugePages, map[string]string{"/sys/kernel/mm/transparent_hugepage/enabled": "always [madvise] never\n"}, OK, "madvise"},
 		{"huge pages always", hugePages, map[string]string{"/sys/kernel/mm/transparent_hugepage/enabled": "[always] madvise never\n"}, Warn, "always"},
 		{"no huge pages", hugePages, nil, OK, "none"},
+		{"shared huge pages", sharedHugePages, map[string]string{"/sys/kernel/mm/transparent_hugepage/shmem_enabled": "always within_size advise [never] deny force\n"}, OK, "never"},
+		{"shared huge pages within size", sharedHugePages, map[string]string{"/sys/kernel/mm/transparent_hugepage/shmem_enabled": "always [within_size] advise never deny force\n"}, Warn, "within_size"},
+		{"no shared huge pages", sharedHugePages, nil, OK, "none"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

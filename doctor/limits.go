@@ -157,6 +157,23 @@ func hugePages(_ context.Context, h Host) Result {
 	return ok("transparent huge pages: " + selected(text))
 }
 
+// sharedHugePages looks at files in memory, which clones share pages by: what a write
+// of one page brings in beside it would not be trapped at its first touch
+// (kernel.org/doc/html/latest/admin-guide/mm/transhuge.html).
+func sharedHugePages(_ context.Context, h Host) Result {
+	text, err := h.read("/sys/kernel/mm/transparent_hugepage/shmem_enabled")
+	if err != nil {
+		return ok("the kernel has none")
+	}
+	choice := selected(text)
+	detail := "transparent huge pages of files in memory: " + choice
+	switch choice {
+	case "always", "within_size", "force":
+		return warn(detail, "the policy thaw cannot restore: echo never > /sys/kernel/mm/transparent_hugepage/shmem_enabled")
+	}
+	return ok(detail)
+}
+
 // selected returns the choice in brackets of a sysfs list.
 func selected(text string) string {
 	_, rest, _ := strings.Cut(text, "[")

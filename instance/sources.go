@@ -64,8 +64,7 @@ func evict(name string) error {
 	return pagecache.Evict(f)
 }
 
-// know reads what a plan needs of m's files, and begins to read the rest of what clones
-// share before that.
+// know reads what a plan needs of m's files, after the reading of a loading set has begun.
 func (s Sources) know(m thaw.Manifest, need plan.Need) (k plan.Known, c restore.Contents, release func(), err error) {
 	k, c, release, err = s.sets(m, need)
 	if err != nil || !need.NonZero {

@@ -129,7 +129,7 @@ func (p Plan) InstallPages() (n int64) {
 // Traps says whether first touches of any region come to us.
 func (p Plan) Traps() bool { return p.uses(Trapped) || p.MapsImage() }
 
-// MapsImage says that clones share pages by an image in memory.
+// MapsImage says that the guest maps an image in memory, by which clones share pages.
 func (p Plan) MapsImage() bool { return p.uses(Image) }
 
 func (p Plan) uses(b Backing) bool {

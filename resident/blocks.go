@@ -39,7 +39,7 @@ func (b *blocks) slot(n int) []byte {
 }
 
 func (b *blocks) close() {
-	_ = b.queue.Close() // nothing is under way
+	_ = b.queue.Close() // waits for what is under way
 	_ = unix.Munmap(b.area)
 }
 

@@ -68,33 +68,44 @@ const keep = 2
 
 // borrow returns memory to read into. The caller gives it back.
 func (c *Cache) borrow() (*blocks, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if last := len(c.idle) - 1; last >= 0 {
-		b := c.idle[last]
-		c.idle = c.idle[:last]
+	if b := c.pop(); b != nil {
 		return b, nil
 	}
 	return newBlocks()
 }
 
+func (c *Cache) pop() (b *blocks) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if last := len(c.idle) - 1; last >= 0 {
+		b, c.idle = c.idle[last], c.idle[:last]
+	}
+	return b
+}
+
 // giveBack takes memory that nothing is read into.
 func (c *Cache) giveBack(b *blocks) {
+	if !c.push(b) {
+		b.close() // takes milliseconds
+	}
+}
+
+func (c *Cache) push(b *blocks) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed || len(c.idle) == keep {
-		b.close()
-		return
+		return false
 	}
 	c.idle = append(c.idle, b)
+	return true
 }
 
 // Close gives back what is kept. Images in use stay.
 func (c *Cache) Close() {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, b := range c.idle {
+	c.closed = true
+	c.mu.Unlock()
+	for b := c.pop(); b != nil; b = c.pop() {
 		b.close()
 	}
-	c.idle, c.closed = nil, true
 }

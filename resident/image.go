@@ -78,8 +78,27 @@ func (i *Image) create(size int64) error {
 	if i.share, err = os.Open(fmt.Sprintf("/proc/self/fd/%d", fd)); err != nil {
 		return err
 	}
-	i.view, err = unix.Mmap(fd, 0, int(size), unix.PROT_READ, unix.MAP_SHARED)
-	return err
+	if i.view, err = unix.Mmap(fd, 0, int(size), unix.PROT_READ, unix.MAP_SHARED); err != nil {
+		return err
+	}
+	return i.smallPages()
+}
+
+// smallPages fails where a write of one page brings in its neighbours, too, as zeroes:
+// no first touch of them would come to us.
+func (i *Image) smallPages() error {
+	if _, err := i.file.WriteAt(make([]byte, thaw.PageSize), 0); err != nil {
+		return err
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(int(i.file.Fd()), &st); err != nil {
+		return err
+	}
+	const block = 512 // st_blocks, stat(2)
+	if st.Blocks*block > thaw.PageSize {
+		return errors.New("this kernel has huge pages for files in memory: write never to /sys/kernel/mm/transparent_hugepage/shmem_enabled")
+	}
+	return unix.Fallocate(int(i.file.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, 0, thaw.PageSize)
 }
 
 // File is the image, read only, for clones to map. It belongs to the image.
@@ -145,9 +164,6 @@ func (i *Image) Fill(offset int64) (read int64, err error) {
 		if data := l.copyOf(page); data != nil {
 			return 0, i.add(workingset.Run{Page: page, Pages: 1}, data)
 		}
-		if i.has(page) {
-			return 0, nil // it has come meanwhile
-		}
 	}
 	return i.miss(page)
 }
@@ -185,12 +201,6 @@ func (i *Image) need(page uint32) (bool, error) {
 	}
 	i.reading.Add(1)
 	return true, nil
-}
-
-func (i *Image) has(page uint32) bool {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	return i.present.Has(page)
 }
 
 // add puts what is missing of a run in place.

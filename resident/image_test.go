@@ -119,6 +119,28 @@ func TestPieces(t *testing.T) {
 	}
 }
 
+// TestLoadAwait: who waits for a page finds it in the image then, without a read.
+func TestLoadAwait(t *testing.T) {
+	t.Parallel()
+	name, data := memory(t)
+	set, loading := loadingSet(t, data)
+	i, l := load(t, name, set, loading)
+	for _, page := range []int64{599, 0, 4} {
+		if l.Await(page * thaw.PageSize) {
+			t.Errorf("page %d is said to be in place", page)
+		}
+		if read, err := i.Fill(page * thaw.PageSize); err != nil || read > 0 {
+			t.Errorf("page %d: %d bytes were read (%v)", page, read, err)
+		}
+		if l.Coming(page * thaw.PageSize) {
+			t.Errorf("page %d is coming still", page)
+		}
+	}
+	if l.Coming(700*thaw.PageSize) || l.Await(700*thaw.PageSize) {
+		t.Error("a page that is not of the set is coming")
+	}
+}
+
 // A page is in the file that clones map after Fill, whether its copy came with the
 // set or it must be read.
 func TestFill(t *testing.T) {

@@ -1,6 +1,7 @@
 package resident
 
 import (
+	"fmt"
 	"iter"
 	"os"
 	"sync"
@@ -37,8 +38,9 @@ type part struct {
 // one processor deals with it.
 const lanes = 2
 
-// Load returns the loading of the image, which the first call begins: set is read out
-// of file, which is owned from then on. The caller of that is told began.
+// Load returns the loading of the image, which the first call begins: the set that open
+// returns is read out of its file, which is owned from then on. The caller of that is
+// told began.
 func (i *Image) Load(cache *Cache, open func() (*workingset.LoadingSet, *os.File, error)) (l *Load, began bool, err error) {
 	i.loading.Lock()
 	defer i.loading.Unlock()
@@ -97,7 +99,7 @@ func (l *Load) arrange() (err error) {
 		return nil
 	}
 	if l.copies, err = reserve(written); err != nil {
-		return err
+		return fmt.Errorf("make room for copies: %w", err)
 	}
 	left := l.copies
 	for n := range l.parts {
@@ -174,6 +176,12 @@ func (l *Load) wait(chunk int) error {
 	return l.err
 }
 
+func (l *Load) isReady(chunk int) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.ready[chunk]
+}
+
 // BytesRead is what was read of the loading set.
 func (l *Load) BytesRead() int64 { return l.bytesRead() }
 
@@ -208,12 +216,28 @@ func (l *Load) piecesOf(p part, yield func(uffd.Piece) bool) bool {
 	return true
 }
 
-// copyOf waits for a page that clones write to, if it is on its way, and returns what
-// to copy, nil if there is no such page. What is shared is in the image when it
-// returns.
+// Coming says that the page at a memory offset is on its way into the image.
+func (l *Load) Coming(offset int64) bool {
+	chunk, ok := l.chunkOf(offset)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return ok && !l.ready[chunk] && l.err == nil
+}
+
+// Await waits for the page at a memory offset. It says that no clone has it yet:
+// [Image.Fill] gives it to one.
+func (l *Load) Await(offset int64) bool {
+	if chunk, ok := l.chunkOf(offset); ok {
+		_ = l.wait(chunk) // Fill looks for itself
+	}
+	return false
+}
+
+// copyOf returns the copy of a page that clones write to, nil if there is none, or
+// none yet.
 func (l *Load) copyOf(page uint32) []byte {
-	chunk, ok := chunkOf(l.chunks, page)
-	if !ok || l.wait(chunk) != nil {
+	chunk, ok := l.chunkOf(int64(page) * thaw.PageSize)
+	if !ok || !l.isReady(chunk) {
 		return nil
 	}
 	at := int64(0)

@@ -5,7 +5,6 @@ import (
 	"os"
 	"sync"
 
-	"thaw"
 	"thaw/uffd"
 	"thaw/workingset"
 )
@@ -24,8 +23,7 @@ type Own struct {
 }
 
 // NewOwn begins to read set out of file, which it owns from now on, also when that
-// fails. It reads on until the whole set is in memory; only what comes before anyone
-// takes pieces needs memory for that.
+// fails. Until somebody takes pieces it reads on into memory of its own.
 func NewOwn(cache *Cache, set *workingset.LoadingSet, file *os.File) (*Own, error) {
 	r, err := newReader(cache, set, file)
 	if err != nil {
@@ -71,40 +69,25 @@ func (o *Own) placed(chunk int) {
 	o.moved.Broadcast()
 }
 
-// Coming says that the page at a memory offset is on its way, or has come. To wait for
+// Coming says that the page at a memory offset is on its way, or in place. To wait for
 // it is quicker than to read it from elsewhere: the set has its pages in the order in
 // which they are touched.
 func (o *Own) Coming(offset int64) bool {
+	chunk, ok := o.chunkOf(offset)
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.left == 0 || o.err != nil {
-		return false // what is missing now is of no set
-	}
-	_, ok := chunkOf(o.chunks, uint32(offset/thaw.PageSize))
-	return ok
+	return ok && (o.in[chunk] || o.err == nil)
 }
 
 // Await waits for the page at a memory offset and says whether it was put in place.
 func (o *Own) Await(offset int64) bool {
+	chunk, ok := o.chunkOf(offset)
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	chunk, ok := chunkOf(o.chunks, uint32(offset/thaw.PageSize))
 	for ok && !o.in[chunk] && o.err == nil {
 		o.moved.Wait()
 	}
 	return ok && o.in[chunk]
-}
-
-// chunkOf finds the chunk with a page.
-func chunkOf(chunks [][]workingset.Extent, page uint32) (chunk int, ok bool) {
-	for n, extents := range chunks {
-		for _, e := range extents {
-			if page >= e.Page && page < e.End() {
-				return n, true
-			}
-		}
-	}
-	return 0, false
 }
 
 // Wait waits until everything is in place and returns why it never will be: an error

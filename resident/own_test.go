@@ -87,9 +87,33 @@ func TestOwn(t *testing.T) {
 		if err := o.Wait(); err != nil {
 			t.Errorf("%s: %v", what, err)
 		}
-		if o.Coming(0) || !o.Await(0) || o.Await(int64(len(data))) || o.BytesRead() != int64(len(data)) {
-			t.Errorf("%s: page 0 is coming (%v) or not in place, or not %d bytes were read but %d", what, o.Coming(0), len(data), o.BytesRead())
+		if !o.Coming(0) || !o.Await(0) || o.Await(int64(len(data))) || o.BytesRead() != int64(len(data)) {
+			t.Errorf("%s: page 0 is not in place, or not %d bytes were read but %d", what, len(data), o.BytesRead())
 		}
+	}
+}
+
+// TestOwnManyAtOnce: of the memory that all of them read into little is kept.
+func TestOwnManyAtOnce(t *testing.T) {
+	t.Parallel()
+	set, name, data := whole(t)
+	var c resident.Cache
+	defer c.Close()
+	for range 2 {
+		var all sync.WaitGroup
+		for range 4 {
+			o, err := resident.NewOwn(&c, set, open(t, name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			all.Go(func() {
+				if !bytes.Equal(take(o, len(data)), data) {
+					t.Error("the pieces are not what the set holds")
+				}
+				o.Close()
+			})
+		}
+		all.Wait()
 	}
 }
 

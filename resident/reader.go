@@ -1,6 +1,7 @@
 package resident
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -27,19 +28,19 @@ type reader struct {
 	// spill has room for the whole set: for what comes before anyone calls next.
 	spill []byte
 
-	mu       sync.Mutex
-	moved    sync.Cond // something below has changed
-	started  int       // chunks whose read has begun
-	flying   int       // reads under way
-	awaited  int       // of them somebody waits for
-	free     []int     // slots
-	at       []int     // the slot of each chunk, or spilled
-	ahead    bool      // nobody has called next yet
-	came     []int     // chunks that came meanwhile
-	given    int       // chunks that next has returned
-	read     int64     // bytes
-	err      error     // why no more chunks come
-	finished bool      // closed
+	mu      sync.Mutex
+	moved   sync.Cond // something below has changed
+	started int       // chunks whose read has begun
+	flying  int       // reads under way
+	awaited int       // of them somebody waits for
+	free    []int     // slots
+	at      []int     // the slot of each chunk, or spilled
+	ahead   bool      // nobody has called next yet
+	came    []int     // chunks that came meanwhile
+	given   int       // chunks that next has returned
+	read    int64     // bytes
+	err     error     // why no more chunks come
+	closing sync.Once
 }
 
 // spilled stands for a slot.
@@ -147,7 +148,7 @@ func (r *reader) wait() (chunk int, ok bool) {
 		r.failed(fmt.Errorf("wait for the loading set: %w", err))
 		return 0, false
 	}
-	r.flying--
+	r.flying, r.read = r.flying-1, r.read+int64(ended.N)
 	r.submit()
 	data := r.data(ended.Tag)
 	r.mu.Unlock()
@@ -157,12 +158,14 @@ func (r *reader) wait() (chunk int, ok bool) {
 		r.failed(err)
 		return 0, false
 	}
-	r.read += int64(len(data))
 	return ended.Tag, true
 }
 
 // check says whether a chunk can be trusted.
 func (r *reader) check(ended aio.Ended, data []byte) error {
+	if errors.Is(ended.Err, unix.EIO) {
+		return fmt.Errorf("loading set %w: %w", workingset.ErrCorrupt, ended.Err)
+	}
 	if ended.Err != nil {
 		return fmt.Errorf("read the loading set: %w", ended.Err)
 	}
@@ -204,35 +207,48 @@ func (r *reader) bytesRead() int64 {
 	return r.read
 }
 
-// close waits for reads under way and gives everything back. Nobody may use data any
-// more. It may be called again.
+// close waits for reads under way and gives everything back. Nobody may call next or use
+// data any more. It may be called again.
 func (r *reader) close() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.finished {
-		return
-	}
-	r.finished = true
-	if r.drain() {
-		r.cache.giveBack(r.blocks)
-	} else {
-		r.blocks.close() // which waits, too
-	}
-	_ = r.file.Close() // read only
-	if r.spill != nil {
-		_ = unix.Munmap(r.spill)
-	}
+	r.closing.Do(func() {
+		// Without mu: a page fault may be asking for a page that is not of the set.
+		if r.drain() {
+			r.cache.giveBack(r.blocks)
+		} else {
+			r.blocks.close() // which waits, too
+		}
+		_ = r.file.Close() // read only
+		if r.spill != nil {
+			_ = unix.Munmap(r.spill)
+		}
+	})
 }
 
-// drain waits for the reads under way, and says whether that was possible. The caller
-// holds mu.
+// drain waits for the reads under way, and says whether that was possible.
 func (r *reader) drain() bool {
 	for ; r.flying > 0; r.flying-- {
-		if _, err := r.blocks.queue.Wait(); err != nil {
+		ended, err := r.blocks.queue.Wait()
+		if err != nil {
 			return false
 		}
+		r.mu.Lock()
+		r.read += int64(ended.N)
+		r.mu.Unlock()
 	}
 	return true
+}
+
+// chunkOf finds the chunk with the page at a memory offset.
+func (r *reader) chunkOf(offset int64) (chunk int, ok bool) {
+	page := uint32(offset / thaw.PageSize)
+	for n, extents := range r.chunks {
+		for _, e := range extents {
+			if page >= e.Page && page < e.End() {
+				return n, true
+			}
+		}
+	}
+	return 0, false
 }
 
 func bytesOf(extents []workingset.Extent) (n int64) {

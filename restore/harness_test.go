@@ -250,7 +250,13 @@ func layOut(t *testing.T, policy thaw.Policy, k plan.Known, c restore.Contents, 
 	if g.Memory, err = restore.Map(t.Context(), g.vm, g.base, memoryBytes, prefetch, f); err != nil {
 		t.Fatal(err)
 	}
-	fail := func(err error) { g.failed <- err; g.vm.Kill() }
+	fail := func(err error) {
+		select {
+		case g.failed <- err:
+		default: // only the first is told
+		}
+		g.vm.Kill()
+	}
 	if err := g.Serve(workingset.DefaultLimits(), func() { close(g.finished) }, fail); err != nil {
 		t.Fatal(err)
 	}

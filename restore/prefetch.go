@@ -39,10 +39,15 @@ type Contents struct {
 	First bool
 }
 
-// Pages are those of a loading set on their way into memory.
+// Pages are those of a loading set on their way into memory: a [resident.Own] or a
+// [resident.Load].
 type Pages interface {
 	Set() *workingset.LoadingSet
 	Pieces() iter.Seq[uffd.Piece]
+	// Coming says whether to wait for a page, Await does and says whether the guest has
+	// it then.
+	Coming(offset int64) bool
+	Await(offset int64) bool
 	Wait() error
 	BytesRead() int64
 }
@@ -55,7 +60,7 @@ func (c Contents) Pages() Pages {
 	return c.Load
 }
 
-// Close is for contents that have become no [Prefetch].
+// Close ends what a Prefetch owns of it. It may be called again.
 func (c Contents) Close() {
 	if c.Own != nil {
 		c.Own.Close()

@@ -130,28 +130,32 @@ func (m *Memory) serve(ctx context.Context, installed func()) error {
 // installBeside gives the guest its pages, by two goroutines, as the disk brings one
 // sooner than it is copied, while faults may be served already.
 func (m *Memory) installBeside(installed func()) error {
-	pieces := m.prefetch.contents.Pages().Pieces()
+	defer m.prefetch.contents.Close() // the reading is over then, the guest goes on
+	pages := m.prefetch.contents.Pages()
+	pieces := pages.Pieces()
 	var lanes errgroup.Group
 	for range 2 {
 		lanes.Go(func() error { return m.server.InstallBeside(pieces) })
 	}
-	err := lanes.Wait()
-	m.prefetch.contents.Close() // the reading is over, the guest goes on
-	if err == nil {
+	if err := lanes.Wait(); err != nil {
+		return err
+	}
+	if pages.Wait() == nil { // else there was no more to install, see BadSet
 		installed()
 	}
-	return err
+	return nil
 }
 
-// fill brings a page into the image. One that is on its way to this guest is waited for
-// beside: the kernel may hold a copy back until the server has read the next event.
+// fill brings a page into the image. One that is on its way is waited for beside: others
+// fault, too, and the kernel may hold a copy back until the server has read the next
+// event.
 func (m *Memory) fill(offset int64) (later bool, err error) {
-	own := m.prefetch.contents.Own
-	if own == nil || !own.Coming(offset) {
+	pages := m.prefetch.contents.Pages()
+	if !pages.Coming(offset) {
 		return false, m.fillImage(offset)
 	}
 	m.start("wait for a page", func() error {
-		if !own.Await(offset) {
+		if !pages.Await(offset) {
 			if err := m.fillImage(offset); err != nil {
 				return err
 			}
@@ -214,7 +218,7 @@ func (m *Memory) Close() error {
 // Counters of a guest's memory since it was mapped.
 type Counters struct {
 	// Trapped faults were served through userfaultfd, Installed pages put in
-	// place before. Brought pages are in place or in memory, for the kernel to map.
+	// place ahead. Brought pages are in place or in memory, for the kernel to map.
 	Trapped, Installed, Brought int64
 	// ServerRead is what serving read from the disk, PrefetchRead what was read
 	// ahead past the page cache, in bytes.

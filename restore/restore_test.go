@@ -151,6 +151,7 @@ func TestClonesDoNotSeeEachOther(t *testing.T) {
 	f, content := memoryFile(t)
 	k, c := contents(t, thaw.PolicyThaw, set(3000, workingset.Trace), f)
 	first := layOut(t, thaw.PolicyThaw, k, c, f)
+	c.Own = nil // is first's
 	share(t, &k, &c)
 	one, other := layOut(t, thaw.PolicyThaw, k, c, f), layOut(t, thaw.PolicyThaw, k, c, f)
 	for _, g := range []*guest{first, one, other} {

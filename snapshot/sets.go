@@ -66,10 +66,13 @@ func (l *LoadingSet) verifyAll(each func(n int) error) error {
 	buf, at := pagecache.Aligned(workingset.ChunkBytes), l.DataOffset()
 	for i := range l.Chunks() {
 		data := buf[:min(workingset.ChunkBytes, l.Size()-at)]
-		if n, err := l.File.ReadAt(data, at); err != nil && (n < len(data) || !errors.Is(err, io.EOF)) {
+		if n, err := l.File.ReadAt(data, at); n < len(data) {
 			return unusable("loading set", err)
 		}
-		if err := errors.Join(l.Verify(i, data), each(len(data))); err != nil {
+		if err := each(len(data)); err != nil {
+			return err
+		}
+		if err := l.Verify(i, data); err != nil {
 			return err
 		}
 		at += int64(len(data))
@@ -144,7 +147,7 @@ func checkSize(f *os.File, set *workingset.LoadingSet) error {
 
 // unusable says of an error in reading a set whether the set is at fault.
 func unusable(what string, err error) error {
-	for _, damage := range []error{unix.EIO, unix.EISDIR, pagecache.ErrTooLong, io.ErrUnexpectedEOF} {
+	for _, damage := range []error{unix.EIO, unix.EISDIR, pagecache.ErrTooLong, io.EOF, io.ErrUnexpectedEOF} {
 		if errors.Is(err, damage) {
 			return fmt.Errorf("%s %w: %w", what, workingset.ErrCorrupt, err)
 		}

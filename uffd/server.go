@@ -52,7 +52,7 @@ type Server struct {
 // Trapped is how many faults were served, the one being served included.
 func (s *Server) Trapped() int64 { return s.trapped.Load() }
 
-// Installed is how many pages Install put in place.
+// Installed is how many pages Install and InstallBeside put in place.
 func (s *Server) Installed() int64 { return s.installed.Load() }
 
 // Install puts pieces, each a memory offset and whole pages, in place with one

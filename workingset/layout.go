@@ -76,7 +76,7 @@ func (s Set) InGroupsOf(size int) Set {
 }
 
 // WindowThaw is how many touches thaw's layout sorts at a time, in pages: 1 MiB,
-// the size of one read.
+// two reads.
 const WindowThaw = 256
 
 // ByTouch is thaw's order: windows of touches in the order they happened, so that

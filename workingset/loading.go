@@ -228,7 +228,12 @@ func EncodeLoadingSet(w io.Writer, l LoadingSet, memory io.ReaderAt) error {
 	}
 	table := l.encodeTable()
 	write := func(b []byte) error { _, err := w.Write(b); return err }
-	if err := errors.Join(write(l.encodeHeader(table)), write(table), l.gather(memory, write)); err != nil {
+	for _, part := range [][]byte{l.encodeHeader(table), table} {
+		if err := write(part); err != nil {
+			return fmt.Errorf("write a loading set: %w", err)
+		}
+	}
+	if err := l.gather(memory, write); err != nil {
 		return fmt.Errorf("write a loading set: %w", err)
 	}
 	return nil
