@@ -90,15 +90,26 @@ func (i *Image) smallPages() error {
 	if _, err := i.file.WriteAt(make([]byte, thaw.PageSize), 0); err != nil {
 		return err
 	}
+	if err := i.occupies(1); err != nil {
+		return err
+	}
+	return unix.Fallocate(int(i.file.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, 0, thaw.PageSize)
+}
+
+// errHuge says that pages came into the image that nobody put there.
+var errHuge = errors.New("this kernel has huge pages for files in memory: write never to /sys/kernel/mm/transparent_hugepage/shmem_enabled")
+
+// occupies fails if the file has more than so many pages.
+func (i *Image) occupies(pages int64) error {
 	var st unix.Stat_t
 	if err := unix.Fstat(int(i.file.Fd()), &st); err != nil {
 		return err
 	}
 	const block = 512 // st_blocks, stat(2)
-	if st.Blocks*block > thaw.PageSize {
-		return errors.New("this kernel has huge pages for files in memory: write never to /sys/kernel/mm/transparent_hugepage/shmem_enabled")
+	if st.Blocks*block > pages*thaw.PageSize {
+		return errHuge
 	}
-	return unix.Fallocate(int(i.file.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, 0, thaw.PageSize)
+	return nil
 }
 
 // File is the image, read only, for clones to map. It belongs to the image.
@@ -231,5 +242,5 @@ func (i *Image) put(page uint32, data []byte) error {
 			i.resident++
 		}
 	}
-	return nil
+	return i.occupies(i.resident) // the setting may have changed
 }
