@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"thaw"
 )
@@ -41,14 +42,15 @@ func findRunsc(ctx context.Context, o Options) (string, error) {
 		return "", thaw.Errorf(thaw.CodeUnavailable, "there is no runsc, and no Go to build one with: install Go, or name a runsc with --runsc")
 	}
 	o.Say("building runsc " + runscVersion + " of gVisor, once, in about two minutes")
-	if err := buildRunsc(ctx, golang, path); err != nil {
+	if err := buildRunsc(ctx, golang, path, fetchPatience); err != nil {
 		return "", thaw.Errorf(thaw.CodeUnavailable, "runsc cannot be built, for which Go needs a module proxy: name one with --runsc: %w", err)
 	}
 	return path, nil
 }
 
-// buildRunsc builds runsc in a module of its own, which is thrown away.
-func buildRunsc(ctx context.Context, golang, path string) (err error) {
+// buildRunsc builds runsc with the Go called program, in a module of its own, which is
+// thrown away.
+func buildRunsc(ctx context.Context, program, path string, patience time.Duration) (err error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return fmt.Errorf("make the cache folder: %w", err)
 	}
@@ -62,14 +64,39 @@ func buildRunsc(ctx context.Context, golang, path string) (err error) {
 		return fmt.Errorf("write a module: %w", err)
 	}
 	built := filepath.Join(dir, "built")
-	cmd := exec.Command(golang, "build", "-mod=mod", "-trimpath",
-		"-ldflags=-s -w -X "+runscModule+"/runsc/version.version="+runscVersion, "-o", built, runscModule+"/runsc")
-	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "GOFLAGS=")
+	golang := func(arg ...string) *exec.Cmd {
+		cmd := exec.Command(program, arg...)
+		cmd.Dir = dir
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "GOFLAGS=-mod=mod")
+		return cmd
+	}
+	if err := fetchRunsc(ctx, patience, golang); err != nil {
+		return err
+	}
+	cmd := golang("build", "-trimpath", "-ldflags=-s -w -X "+runscModule+"/runsc/version.version="+runscVersion, "-o", built, runscModule+"/runsc")
 	if err := run(ctx, cmd); err != nil {
 		return err
 	}
 	return os.Rename(built, path)
+}
+
+const (
+	fetchAttempts = 3
+	fetchPatience = 2 * time.Minute // 40 MB
+)
+
+// fetchRunsc has Go fetch the modules that runsc needs. Go waits for ever for a proxy
+// that stalls; another attempt goes on from what was fetched.
+func fetchRunsc(ctx context.Context, patience time.Duration, golang func(arg ...string) *exec.Cmd) (err error) {
+	for range fetchAttempts {
+		attempt, end := context.WithTimeoutCause(ctx, patience, fmt.Errorf("its modules were not there after %v", patience))
+		err = run(attempt, golang("list", "-deps", runscModule+"/runsc"))
+		end()
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+	}
+	return err
 }
 
 // versionOf returns the first line that a program says of its version.
