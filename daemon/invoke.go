@@ -213,7 +213,7 @@ func (c *call) invoke(ctx context.Context, in *instance.Instance) (agent.Result,
 func (c *call) finish(keep bool) {
 	d, in := c.daemon, c.lease.Instance()
 	if c.record.Start != thaw.StartCold || c.record.Error != "" {
-		c.quarantine(in)
+		c.missing(in)
 		d.history.add(c.record)
 		d.observe(c.record)
 		d.pool.Release(c.lease, keep)
@@ -258,7 +258,7 @@ func (d *Daemon) restore(ctx context.Context, v thaw.Version, way instance.Way, 
 		return nil, "the version has no snapshot: " + v.Problem
 	}
 	in, err := d.starter.Restore(ctx, v, way, t)
-	if d.again(ctx, v, way, err) {
+	if again(ctx, err) {
 		d.log.Warn("restoring once more", "function", v.Function, "version", v.Number, "error", err)
 		way.Reason = join(way.Reason, fmt.Sprintf("the first restore failed: %v", err))
 		in, err = d.starter.Restore(ctx, v, way, t)
@@ -275,10 +275,7 @@ func (d *Daemon) restore(ctx context.Context, v thaw.Version, way instance.Way, 
 // again says whether a restore that failed because of err deserves another try:
 // the function has not begun. A VMM that ended may have been bad luck, and without
 // the set that was corrupt it goes another way.
-func (d *Daemon) again(ctx context.Context, v thaw.Version, way instance.Way, err error) bool {
-	if errors.Is(err, workingset.ErrCorrupt) {
-		d.quarantineSet(v, instance.SetOf(way.Policy), err)
-	}
+func again(ctx context.Context, err error) bool {
 	var exit *vmm.ExitError
 	return ctx.Err() == nil && (errors.Is(err, workingset.ErrCorrupt) || errors.As(err, &exit))
 }

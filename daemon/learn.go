@@ -3,6 +3,7 @@ package daemon
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"sync"
@@ -232,7 +233,7 @@ func (d *Daemon) arrange(m thaw.Manifest, name string, set workingset.Set) error
 // judge measures a cold start after its reply, completes its record and draws
 // conclusions.
 func (c *call) judge(in *instance.Instance) {
-	c.quarantine(in)
+	c.missing(in)
 	m, ok := in.Manifest()
 	if !ok {
 		return
@@ -252,22 +253,21 @@ func (c *call) judge(in *instance.Instance) {
 	}
 }
 
-// quarantine takes a loading set out of use that was found corrupt on the way.
-func (c *call) quarantine(in *instance.Instance) {
-	name, bad := in.BadSet()
-	if bad == nil {
+// missing has the record say why not all was brought in ahead. A set that was found
+// corrupt on the way is taken out of use: the next start that needs it records it anew.
+func (c *call) missing(in *instance.Instance) {
+	set, reason := in.TakePrefetchErr()
+	if reason == nil {
 		return
 	}
-	c.daemon.quarantineSet(c.version, name, bad)
-}
-
-// quarantineSet takes a set of v's snapshot out of use. The next start that needs
-// it records it anew.
-func (d *Daemon) quarantineSet(v thaw.Version, name string, reason error) {
-	log := d.log.With("function", v.Function, "version", v.Number, "set", name)
-	log.Warn("a set goes to quarantine", "reason", reason)
-	if err := d.snapshots.QuarantineSet(v.Snapshot, name, reason); err != nil {
-		log.Error("it could not be moved there", "error", err)
+	log := c.daemon.log.With("function", c.version.Function, "version", c.version.Number, "set", set.Name())
+	log.Warn("not all pages were brought in ahead", "reason", reason)
+	c.record.Reason = join(c.record.Reason, fmt.Sprintf("not all pages were brought in ahead: %v", reason))
+	if !errors.Is(reason, workingset.ErrCorrupt) {
+		return
+	}
+	if err := c.daemon.snapshots.QuarantineSet(set, reason); err != nil {
+		log.Error("the set could not be put in quarantine", "error", err)
 	}
 }
 

@@ -151,7 +151,7 @@ func (p *publication) prove(ctx context.Context, way instance.Way, n int) (in *i
 	for range 2 {
 		samples := p.samples(n)
 		in, err = d.starter.Prove(ctx, v, way, samples)
-		if err == nil || !d.again(ctx, v, way, err) {
+		if err == nil || !again(ctx, err) {
 			return in, len(samples), err
 		}
 	}

@@ -39,6 +39,8 @@ type Instance struct {
 	prefetch *restore.Prefetch // nil after a boot, memory's once that is there
 	memory   *restore.Memory   // nil after a boot
 	opened   *snapshot.Opened  // nil after a boot
+	set      snapshot.SetFile  // that its pages are brought in by, if there is one
+	told     atomic.Bool       // why they were not
 	release  func()            // of the image that it shares, nil without
 	counters *procstat.Process // of the VMM
 	base     usage             // when the virtual CPU began to run
@@ -176,13 +178,17 @@ func (in *Instance) Measure(nonZero []workingset.Run) (restore.Measured, error) 
 // Served is how many invocations it was given.
 func (in *Instance) Served() int64 { return in.served.Load() }
 
-// BadSet returns an error and the name of the set when that turned out not to be
-// what was recorded.
-func (in *Instance) BadSet() (name string, err error) {
+// TakePrefetchErr returns, once, why not all was brought in ahead of the guest, which is
+// well all the same, and the set that it was read from. An error that wraps
+// [workingset.ErrCorrupt] says that the set is of no use.
+func (in *Instance) TakePrefetchErr() (set snapshot.SetFile, err error) {
 	if in.memory == nil {
-		return "", nil
+		return set, nil
 	}
-	return SetOf(in.Policy), in.memory.BadSet()
+	if err = in.memory.PrefetchErr(); err == nil || in.told.Swap(true) {
+		return set, nil
+	}
+	return in.set, err
 }
 
 // Manifest is that of the snapshot it was restored from; false after a boot.

@@ -11,6 +11,7 @@ import (
 	"thaw"
 	"thaw/plan"
 	"thaw/restore"
+	"thaw/snapshot"
 	"thaw/vmm"
 	"thaw/workingset"
 )
@@ -34,10 +35,15 @@ func (s *Starter) Restore(ctx context.Context, v thaw.Version, way Way, t *Timel
 	in.Reason = way.Reason
 	ctx, cancel := context.WithTimeoutCause(ctx, s.RestoreTimeout, errRestoreTimeout)
 	defer cancel()
-	if err := s.restore(ctx, in, way, t); err != nil {
-		return nil, in.abandon(err)
+	err := s.restore(ctx, in, way, t)
+	if err == nil {
+		return in, nil
 	}
-	return in, nil
+	err = in.abandon(err)
+	if errors.Is(err, workingset.ErrCorrupt) {
+		err = errors.Join(err, s.Snapshots.QuarantineSet(in.set, err))
+	}
+	return nil, err
 }
 
 func (s *Starter) restore(ctx context.Context, in *Instance, way Way, t *Timeline) error {
@@ -122,22 +128,25 @@ func (s *Starter) open(ctx context.Context, in *Instance, m thaw.Manifest) error
 // prefetch plans the restore and begins to bring pages in. A set that cannot be
 // trusted is put in quarantine, and this restore records it anew.
 func (s *Starter) prefetch(in *Instance, m thaw.Manifest, way Way) error {
+	in.set = s.setOf(m, in.Policy)
 	err := s.begin(in, m, way.Record)
 	if !errors.Is(err, workingset.ErrCorrupt) {
 		return err
 	}
-	name := SetOf(in.Policy)
-	in.Reason = fmt.Sprintf("its %s was put in quarantine and is recorded again: %v", name, err)
-	if err := s.Snapshots.QuarantineSet(m.ID, name, err); err != nil {
+	in.Reason = fmt.Sprintf("its %s was put in quarantine and is recorded again: %v", in.set.Name(), err)
+	if err := s.Snapshots.QuarantineSet(in.set, err); err != nil {
 		return err
 	}
 	return s.begin(in, m, true)
 }
 
-// SetOf is the name of the file that policy brings pages in by, "" without one.
-func SetOf(policy thaw.Policy) string {
+// setOf is the set that policy brings pages in by; none if it needs none, or there is none.
+func (s *Starter) setOf(m thaw.Manifest, policy thaw.Policy) (set snapshot.SetFile) {
 	need := plan.Needs(policy)
-	return need.Loading + need.Working // one of them at most
+	if name := need.Loading + need.Working; name != "" { // one of them at most
+		set, _ = s.Snapshots.SetFile(m, name) // reading it fails with more to say
+	}
+	return set
 }
 
 // begin makes the plan and starts it.

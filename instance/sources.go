@@ -84,9 +84,8 @@ func (s Sources) sets(m thaw.Manifest, need plan.Need) (k plan.Known, c restore.
 	case need.Loading == thaw.FileLoadingSetThaw:
 		release, err = s.share(m, &k, &c)
 	case need.Loading != "":
-		c.Loading = s.Snapshots.Path(m, need.Loading)
-		err = s.loadingSet(m, need.Loading, &k)
-		c.Set = k.Loading
+		c.Loading, c.Set, err = s.loadingSet(m, need.Loading)
+		k.Loading = c.Set
 	case need.Working != "":
 		var set workingset.Set
 		set, err = s.Snapshots.WorkingSet(m, need.Working)
@@ -98,31 +97,30 @@ func (s Sources) sets(m thaw.Manifest, need plan.Need) (k plan.Known, c restore.
 	return k, c, release, err
 }
 
-// loadingSet reads what the loading set called name holds.
-func (s Sources) loadingSet(m thaw.Manifest, name string, k *plan.Known) error {
+// loadingSet opens the loading set called name.
+func (s Sources) loadingSet(m thaw.Manifest, name string) (*os.File, *workingset.LoadingSet, error) {
 	l, err := s.Snapshots.LoadingSet(m, name)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	k.Loading = l.LoadingSet
-	return l.Close()
+	return l.File, l.LoadingSet, nil
 }
 
 // share gets the image that clones of m share. The first has its loading set read for
-// itself; the second begins to load the image.
+// itself; the second begins to load the image. Where that failed, each is like the first.
 func (s Sources) share(m thaw.Manifest, k *plan.Known, c *restore.Contents) (release func(), err error) {
 	nothing := func() {}
-	key, err := s.Snapshots.Key(m, thaw.FileLoadingSetThaw)
+	set, err := s.Snapshots.SetFile(m, thaw.FileLoadingSetThaw)
 	if err != nil {
 		return nothing, err
 	}
-	image, alone, release, err := s.Resident.Get(key, func() (*resident.Image, error) {
+	image, alone, release, err := s.Resident.Get(set.Key(), func() (*resident.Image, error) {
 		return resident.New(s.Snapshots.Path(m, thaw.FileMemory), m.MemoryBytes)
 	})
 	if err != nil {
 		return nothing, err
 	}
-	if alone {
+	if alone = alone || image.LoadFailed(); alone {
 		err = s.own(m, c)
 	} else {
 		err = s.load(m, image, c)

@@ -103,6 +103,19 @@ func ReadDirect(name string, limit int64) (b []byte, direct bool, err error) {
 	return b, err == nil, err
 }
 
+// Damaged says that err, met in reading a file, is about the file and not about this
+// process: it is cut off, or the disk cannot read it. That is EIO, and from a direct
+// read what the block layer says: ENODATA for a bad sector, EILSEQ for a checksum of
+// the disk's own that is wrong (blk_status_to_errno in block/blk-core.c).
+func Damaged(err error) bool {
+	for _, damage := range []error{unix.EIO, unix.ENODATA, unix.EILSEQ, io.EOF, io.ErrUnexpectedEOF, ErrTooLong} {
+		if errors.Is(err, damage) {
+			return true
+		}
+	}
+	return false
+}
+
 // OpenDirect opens the file name for reading past the page cache where its file
 // system allows O_DIRECT, otherwise through it: buffers, offsets and lengths must
 // be fit for it, see [Aligned].

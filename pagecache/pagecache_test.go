@@ -3,10 +3,14 @@ package pagecache_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"thaw/pagecache"
 )
@@ -22,6 +26,20 @@ func file(t *testing.T, size int) *os.File {
 		t.Fatal(err)
 	}
 	return f
+}
+
+// TestDamaged: a bad sector is the file's fault, too many open files are not.
+func TestDamaged(t *testing.T) {
+	for _, err := range []error{unix.EIO, unix.ENODATA, unix.EILSEQ, io.EOF, io.ErrUnexpectedEOF, pagecache.ErrTooLong} {
+		if !pagecache.Damaged(fmt.Errorf("read: %w", err)) {
+			t.Errorf("%v is not", err)
+		}
+	}
+	for _, err := range []error{nil, unix.EMFILE, unix.ENOMEM, unix.EAGAIN, os.ErrClosed, os.ErrNotExist} {
+		if pagecache.Damaged(err) {
+			t.Errorf("%v is", err)
+		}
+	}
 }
 
 func TestEvictDirtyPages(t *testing.T) {

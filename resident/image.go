@@ -10,6 +10,7 @@
 package resident
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -38,6 +39,8 @@ type Image struct {
 	present  workingset.Bits
 	resident int64 // pages
 	closed   bool
+	err      error          // why nobody may have a page of it any more
+	broken   chan struct{}  // closed then
 	reading  sync.WaitGroup // of the memory file; begun only while not closed
 	filling  singleflight.Group
 
@@ -49,7 +52,7 @@ type Image struct {
 // bytes.
 func New(memory string, size int64) (_ *Image, err error) {
 	pages := uint32(size / thaw.PageSize)
-	i := &Image{pages: pages, present: workingset.NewBits(pages)}
+	i := &Image{pages: pages, present: workingset.NewBits(pages), broken: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			i.Close()
@@ -207,6 +210,9 @@ func (i *Image) need(page uint32) (bool, error) {
 	if i.closed {
 		return false, os.ErrClosed
 	}
+	if i.err != nil {
+		return false, i.err
+	}
 	if i.present.Has(page) {
 		return false, nil
 	}
@@ -227,20 +233,43 @@ func (i *Image) add(r workingset.Run, data []byte) error {
 			return err
 		}
 	}
-	return nil
+	return i.check()
 }
 
 // put writes pages that are whole: write(2) makes each visible at once, with its
-// contents. The caller holds mu.
+// contents. The caller holds mu, and calls check then.
 func (i *Image) put(page uint32, data []byte) error {
-	if _, err := i.file.WriteAt(data, int64(page)*thaw.PageSize); err != nil {
-		return fmt.Errorf("fill the image: %w", err)
-	}
-	for p := range uint32(len(data) / thaw.PageSize) {
+	n, err := i.file.WriteAt(data, int64(page)*thaw.PageSize)
+	for p := range uint32(n / thaw.PageSize) { // those before an error, too
 		if !i.present.Has(page + p) {
 			i.present.Add(page + p)
 			i.resident++
 		}
 	}
-	return i.occupies(i.resident) // the setting may have changed
+	if err != nil {
+		return fmt.Errorf("fill the image: %w", err)
+	}
+	return nil
+}
+
+// check fails if there are more pages than were put: the setting has changed. Clones may
+// have such a page already. The caller holds mu.
+func (i *Image) check() error {
+	err := i.occupies(i.resident)
+	if err != nil && i.err == nil {
+		i.err = err
+		close(i.broken)
+	}
+	return err
+}
+
+// Watch waits until no clone may have a page of the image any more, and returns why; nil
+// when ctx ends before.
+func (i *Image) Watch(ctx context.Context) error {
+	select {
+	case <-i.broken:
+		return i.err
+	case <-ctx.Done():
+		return nil
+	}
 }

@@ -90,7 +90,7 @@ func TestPieces(t *testing.T) {
 	name, data := memory(t)
 	set, loading := loadingSet(t, data)
 	i, l := load(t, name, set, loading)
-	if err := l.Wait(); err != nil {
+	if err := l.Wait(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	seen := workingset.NewBits(pages)
@@ -148,7 +148,7 @@ func TestFill(t *testing.T) {
 	name, data := memory(t)
 	set, loading := loadingSet(t, data)
 	i, l := load(t, name, set, loading)
-	if err := l.Wait(); err != nil {
+	if err := l.Wait(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {
@@ -231,7 +231,7 @@ func TestLoadRefusesDamage(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, l := load(t, name, set, loading)
-		if err := l.Wait(); !errors.Is(err, workingset.ErrCorrupt) {
+		if err := l.Wait(t.Context()); !errors.Is(err, workingset.ErrCorrupt) {
 			t.Errorf("%s: %v, want one that says corrupt", what, err)
 		}
 	}

@@ -1,6 +1,7 @@
 package resident
 
 import (
+	"context"
 	"fmt"
 	"iter"
 	"os"
@@ -34,9 +35,9 @@ type part struct {
 	copies          []byte // where what is written goes
 }
 
-// lanes are how many goroutines put chunks in place: the disk brings one sooner than
+// Lanes are how many goroutines should put chunks in place: the disk brings one sooner than
 // one processor deals with it.
-const lanes = 2
+const Lanes = 2
 
 // Load returns the loading of the image, which the first call begins: the set that open
 // returns is read out of its file, which is owned from then on. The caller of that is
@@ -58,6 +59,17 @@ func (i *Image) Load(cache *Cache, open func() (*workingset.LoadingSet, *os.File
 	return l, true, nil
 }
 
+// LoadFailed says that a load has ended early: not all of the set will be in the image.
+func (i *Image) LoadFailed() bool {
+	l := i.load.Load()
+	if l == nil {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.err != nil
+}
+
 func (i *Image) begin(cache *Cache, set *workingset.LoadingSet, file *os.File) (*Load, error) {
 	r, err := newReader(cache, set, file)
 	if err != nil {
@@ -72,7 +84,7 @@ func (i *Image) begin(cache *Cache, set *workingset.LoadingSet, file *os.File) (
 	l.work.Go(func() {
 		defer r.close()
 		var work sync.WaitGroup
-		for range lanes {
+		for range Lanes {
 			work.Go(l.put)
 		}
 		work.Wait()
@@ -145,7 +157,7 @@ func (i *Image) putChunk(extents []workingset.Extent, copies, data []byte) error
 		}
 		data = data[size:]
 	}
-	return nil
+	return i.check()
 }
 
 // Set describes the loading set.
@@ -154,26 +166,20 @@ func (l *Load) Set() *workingset.LoadingSet { return l.set }
 // Wait waits until the load has ended and returns its error, one that wraps
 // [workingset.ErrCorrupt] when the file cannot be trusted: nothing of a bad chunk
 // is in the image.
-func (l *Load) Wait() error {
+//
+// Of ctx it returns the cause.
+func (l *Load) Wait(ctx context.Context) error {
 	for n := range l.ready {
-		if err := l.wait(n); err != nil {
+		if err := l.waitFor(ctx, n); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// wait waits for a chunk.
-func (l *Load) wait(chunk int) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for !l.ready[chunk] && l.err == nil {
-		l.moved.Wait()
-	}
-	if l.ready[chunk] {
-		return nil
-	}
-	return l.err
+// waitFor waits for a chunk.
+func (l *Load) waitFor(ctx context.Context, chunk int) error {
+	return l.until(ctx, func() bool { return l.ready[chunk] })
 }
 
 func (l *Load) isReady(chunk int) bool {
@@ -194,7 +200,7 @@ func (l *Load) Pieces() iter.Seq[uffd.Piece] {
 	return func(yield func(uffd.Piece) bool) {
 		for {
 			n := int(next.Add(1)) - 1
-			if n >= len(l.parts) || l.wait(n) != nil || !l.piecesOf(l.parts[n], yield) {
+			if n >= len(l.parts) || l.waitFor(context.Background(), n) != nil || !l.piecesOf(l.parts[n], yield) {
 				return
 			}
 		}
@@ -228,7 +234,7 @@ func (l *Load) Coming(offset int64) bool {
 // [Image.Fill] gives it to one.
 func (l *Load) Await(offset int64) bool {
 	if chunk, ok := l.chunkOf(offset); ok {
-		_ = l.wait(chunk) // Fill looks for itself
+		_ = l.waitFor(context.Background(), chunk) // Fill looks for itself
 	}
 	return false
 }

@@ -1,6 +1,7 @@
 package resident
 
 import (
+	"context"
 	"iter"
 	"os"
 	"sync"
@@ -82,27 +83,14 @@ func (o *Own) Coming(offset int64) bool {
 // Await waits for the page at a memory offset and says whether it was put in place.
 func (o *Own) Await(offset int64) bool {
 	chunk, ok := o.chunkOf(offset)
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	for ok && !o.in[chunk] && o.err == nil {
-		o.moved.Wait()
-	}
-	return ok && o.in[chunk]
+	return ok && o.until(context.Background(), func() bool { return o.in[chunk] }) == nil
 }
 
 // Wait waits until everything is in place and returns why it never will be: an error
 // that wraps [workingset.ErrCorrupt] when the file cannot be trusted. Nothing of a
-// bad chunk was a piece.
-func (o *Own) Wait() error {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	for o.left > 0 && o.err == nil {
-		o.moved.Wait()
-	}
-	if o.left == 0 {
-		return nil
-	}
-	return o.err
+// bad chunk was a piece. Of ctx it returns the cause.
+func (o *Own) Wait(ctx context.Context) error {
+	return o.until(ctx, func() bool { return o.left == 0 })
 }
 
 // BytesRead is what was read of the set.

@@ -84,7 +84,7 @@ func TestOwn(t *testing.T) {
 		if !bytes.Equal(take(o, len(data)), data) {
 			t.Errorf("%s: the pieces are not what the set holds", what)
 		}
-		if err := o.Wait(); err != nil {
+		if err := o.Wait(t.Context()); err != nil {
 			t.Errorf("%s: %v", what, err)
 		}
 		if !o.Coming(0) || !o.Await(0) || o.Await(int64(len(data))) || o.BytesRead() != int64(len(data)) {
@@ -158,7 +158,7 @@ func TestOwnEndsEarly(t *testing.T) {
 		for range o.Pieces() {
 			t.Errorf("%s: a piece came afterwards", what)
 		}
-		if err := o.Wait(); !errors.Is(err, os.ErrClosed) {
+		if err := o.Wait(t.Context()); !errors.Is(err, os.ErrClosed) {
 			t.Errorf("%s: Wait = %v, want %v", what, err, os.ErrClosed)
 		}
 		o.Close()
@@ -182,7 +182,7 @@ func TestOwnRefusesDamage(t *testing.T) {
 	}
 	o := own(t, set, name)
 	got := take(o, len(data))
-	if err := o.Wait(); !errors.Is(err, workingset.ErrCorrupt) {
+	if err := o.Wait(t.Context()); !errors.Is(err, workingset.ErrCorrupt) {
 		t.Errorf("Wait = %v, want one that says corrupt", err)
 	}
 	page := int64(set.ByChunk()[bad][0].Page) * thaw.PageSize

@@ -1,7 +1,7 @@
 package resident
 
 import (
-	"errors"
+	"context"
 	"fmt"
 	"os"
 	"sync"
@@ -10,6 +10,7 @@ import (
 
 	"thaw"
 	"thaw/aio"
+	"thaw/pagecache"
 	"thaw/workingset"
 )
 
@@ -163,7 +164,7 @@ func (r *reader) wait() (chunk int, ok bool) {
 
 // check says whether a chunk can be trusted.
 func (r *reader) check(ended aio.Ended, data []byte) error {
-	if errors.Is(ended.Err, unix.EIO) {
+	if pagecache.Damaged(ended.Err) {
 		return fmt.Errorf("loading set %w: %w", workingset.ErrCorrupt, ended.Err)
 	}
 	if ended.Err != nil {
@@ -183,6 +184,28 @@ func (r *reader) release(chunk int) {
 		r.free = append(r.free, slot)
 		r.submit()
 	}
+}
+
+// until waits until done, of what mu protects, and returns why it never will be. Of ctx it
+// returns the cause.
+func (r *reader) until(ctx context.Context, done func() bool) error {
+	defer context.AfterFunc(ctx, func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.moved.Broadcast()
+	})()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for !done() && r.err == nil && ctx.Err() == nil {
+		r.moved.Wait()
+	}
+	switch {
+	case done():
+		return nil
+	case r.err != nil:
+		return r.err
+	}
+	return context.Cause(ctx)
 }
 
 // fail ends the reading because of err, unless it has ended, and wakes everyone who

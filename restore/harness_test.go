@@ -148,14 +148,14 @@ func contents(t *testing.T, policy thaw.Policy, s *workingset.Set, f *os.File) (
 	k.Working = s
 	for _, a := range plan.Arrange(*s, nonZero()) {
 		if a.Name == plan.Needs(policy).Loading {
-			c.Loading = filepath.Join(t.TempDir(), a.Name)
+			name := filepath.Join(t.TempDir(), a.Name)
 			a.MemoryPages = memoryBytes / thaw.PageSize
-			k.Loading = encode(t, c.Loading, a.LoadingSet, f)
-			c.Set = k.Loading
+			k.Loading = encode(t, name, a.LoadingSet, f)
+			c.Set, c.Loading = k.Loading, direct(t, name)
 		}
 	}
 	if policy == thaw.PolicyThaw {
-		k.Alone, c.Image, c.Own = true, image(t, f), own(t, k.Loading, c.Loading)
+		k.Alone, c.Image, c.Own = true, image(t, f), own(t, k.Loading, c.Loading.Name())
 	}
 	return k, c
 }
@@ -165,10 +165,11 @@ func share(t *testing.T, k *plan.Known, c *restore.Contents) {
 	t.Helper()
 	c.Close()
 	k.Alone, c.Own = false, nil
+	name := c.Loading.Name()
+	c.Loading = nil
 	var err error
 	c.Load, c.First, err = c.Image.Load(cache(t), func() (*workingset.LoadingSet, *os.File, error) {
-		file, err := pagecache.OpenDirect(c.Loading)
-		return k.Loading, file, err
+		return k.Loading, direct(t, name), nil
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -192,6 +193,15 @@ func encode(t *testing.T, name string, l workingset.LoadingSet, f *os.File) *wor
 	return set
 }
 
+func direct(t *testing.T, name string) *os.File {
+	t.Helper()
+	file, err := pagecache.OpenDirect(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
 func image(t *testing.T, f *os.File) *resident.Image {
 	t.Helper()
 	i, err := resident.New(f.Name(), memoryBytes)
@@ -211,11 +221,7 @@ func cache(t *testing.T) *resident.Cache {
 
 func own(t *testing.T, set *workingset.LoadingSet, loading string) *resident.Own {
 	t.Helper()
-	file, err := pagecache.OpenDirect(loading)
-	if err != nil {
-		t.Fatal(err)
-	}
-	o, err := resident.NewOwn(cache(t), set, file)
+	o, err := resident.NewOwn(cache(t), set, direct(t, loading))
 	if err != nil {
 		t.Fatal(err)
 	}

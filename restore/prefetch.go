@@ -2,9 +2,7 @@ package restore
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"iter"
 	"os"
 	"runtime"
@@ -24,10 +22,12 @@ import (
 
 // Contents is where the pages of a plan come from.
 type Contents struct {
-	// Memory and Loading are paths of files; Loading is "" for plans without one.
-	Memory, Loading string
-	// Set describes the loading set.
-	Set *workingset.LoadingSet
+	// Memory is the path of a file.
+	Memory string
+	// Loading is the loading set that Set describes, open for reading past the page
+	// cache; nil for plans that do not read it themselves. The Prefetch owns it.
+	Loading *os.File
+	Set     *workingset.LoadingSet
 	// Image is for plans that map one; it is borrowed.
 	Image *resident.Image
 	// Own is what a plan that shares with nobody takes its pages from. The Prefetch owns
@@ -48,7 +48,7 @@ type Pages interface {
 	// it then.
 	Coming(offset int64) bool
 	Await(offset int64) bool
-	Wait() error
+	Wait(context.Context) error
 	BytesRead() int64
 }
 
@@ -64,6 +64,9 @@ func (c Contents) Pages() Pages {
 func (c Contents) Close() {
 	if c.Own != nil {
 		c.Own.Close()
+	}
+	if c.Loading != nil {
+		_ = c.Loading.Close() // read only
 	}
 }
 
@@ -90,6 +93,9 @@ type Prefetch struct {
 // verified before Begin returns: an error that wraps [workingset.ErrCorrupt] says
 // that it cannot be used, and that another plan is needed. After an error c is closed.
 func Begin(p plan.Plan, c Contents) (_ *Prefetch, err error) {
+	if c.Loading != nil {
+		defer c.Loading.Close() // is read by then, or open once more
+	}
 	f := &Prefetch{plan: p, contents: c, done: make(chan struct{})}
 	ctx, cancel := context.WithCancel(context.Background())
 	f.cancel = cancel
@@ -105,20 +111,20 @@ func (f *Prefetch) begin(ctx context.Context) (err error) {
 	ahead := func(context.Context) error { return nil } // what is still to do beside the VMM's start
 	switch f.plan.Fetch {
 	case plan.FetchDirect:
-		err = f.readWhole(pagecache.OpenDirect)
+		err = f.readWhole(f.contents.Loading)
 	case plan.FetchBuffered:
-		err = f.readWhole(os.Open)
+		err = f.readBuffered()
 	case plan.FetchPages:
 		ahead, err = f.readPages()
 	case plan.FetchMemory:
 		ahead, err = f.readMemory()
 	case plan.FetchOwn, plan.FetchShared:
-		ahead = func(context.Context) error { return f.contents.Pages().Wait() }
+		ahead = f.contents.Pages().Wait
 	case plan.FetchAheadMemory:
 		ahead = f.counted(f.memoryAhead)
 	case plan.FetchAheadLoading:
 		ahead = f.counted(f.loadingAhead)
-		f.loading, err = os.Open(f.contents.Loading)
+		f.loading, err = buffered(f.contents.Loading)
 	}
 	if err != nil {
 		close(f.done)
@@ -162,7 +168,7 @@ func (f *Prefetch) Close() {
 }
 
 // BytesRead is what came from the disk so far; of FetchPages and FetchMemory, what
-// was asked for. What an image shares is read for the first of its clones.
+// was asked for. What an image shares is read for the second of its clones.
 func (f *Prefetch) BytesRead() int64 {
 	n := f.read.Load() + f.reads.bytes()
 	if f.contents.Own != nil || f.contents.First {
@@ -173,22 +179,33 @@ func (f *Prefetch) BytesRead() int64 {
 
 // readWhole reads the data of the loading set with one request (REAP, section
 // 5.2.2).
-func (f *Prefetch) readWhole(open func(string) (*os.File, error)) error {
-	file, err := open(f.contents.Loading)
-	if err != nil {
-		return err
-	}
-	defer file.Close()
+func (f *Prefetch) readWhole(file *os.File) (err error) {
 	set := f.contents.Set
 	if f.data, err = unix.Mmap(-1, 0, int(set.Pages()*thaw.PageSize), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS); err != nil {
 		return fmt.Errorf("make room for the loading set: %w", err)
 	}
 	if n, err := file.ReadAt(f.data, set.DataOffset()); n < len(f.data) {
-		return short("loading set", err)
+		return unread(err)
 	}
 	f.read.Add(int64(len(f.data)))
 	f.whole = workingset.Pieces(set.Extents, f.data)
 	return set.VerifyAll(f.data)
+}
+
+// readBuffered does the same through the page cache (REAP, figure 7).
+func (f *Prefetch) readBuffered() error {
+	file, err := buffered(f.contents.Loading)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	return f.readWhole(file)
+}
+
+// buffered opens the very file that f is once more, for reading through the page cache:
+// another one may have its name by now.
+func buffered(f *os.File) (*os.File, error) {
+	return os.Open(fmt.Sprintf("/proc/self/fd/%d", f.Fd()))
 }
 
 // drop gives back what was read whole. Nobody may install it any more.
@@ -199,12 +216,12 @@ func (f *Prefetch) drop() {
 	}
 }
 
-// short makes a file that is too short one that is corrupt.
-func short(what string, err error) error {
-	if errors.Is(err, io.EOF) {
-		return fmt.Errorf("%s %w: it is cut off", what, workingset.ErrCorrupt)
+// unread says whether the loading set is at fault that it could not be read whole.
+func unread(err error) error {
+	if pagecache.Damaged(err) {
+		return fmt.Errorf("loading set %w: %w", workingset.ErrCorrupt, err)
 	}
-	return fmt.Errorf("read the %s: %w", what, err)
+	return fmt.Errorf("read the loading set: %w", err)
 }
 
 // piece is a part of guest memory on its way.
@@ -278,7 +295,7 @@ func (f *Prefetch) readRuns(ctx context.Context, file *os.File, runs []workingse
 		offset := int64(runs[i].Page) * thaw.PageSize
 		data := pagecache.Aligned(int64(runs[i].Pages) * thaw.PageSize)
 		if n, err := file.ReadAt(data, offset); n < len(data) {
-			return short("memory file", err)
+			return fmt.Errorf("read the memory file: %w", err)
 		}
 		f.read.Add(int64(len(data)))
 		select {
@@ -316,7 +333,7 @@ func (f *Prefetch) memoryAhead(ctx context.Context) error {
 		at, left := int64(e.Page)*thaw.PageSize, int64(e.Pages)*thaw.PageSize
 		for ; left > 0 && ctx.Err() == nil; left, at = left-int64(len(buf)), at+int64(len(buf)) {
 			if n, err := file.ReadAt(buf[:min(left, int64(len(buf)))], at); n == 0 {
-				return short("memory file", err)
+				return fmt.Errorf("read the memory file: %w", err)
 			}
 		}
 	}
@@ -331,7 +348,7 @@ func (f *Prefetch) loadingAhead(ctx context.Context) error {
 	for i := 0; left > 0 && ctx.Err() == nil; i++ {
 		buf = buf[:min(left, workingset.ChunkBytes)]
 		if n, err := f.loading.ReadAt(buf, set.DataOffset()+int64(i)*workingset.ChunkBytes); n < len(buf) {
-			return short("loading set", err)
+			return unread(err)
 		}
 		if err := set.Verify(i, buf); err != nil {
 			return err

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"thaw/plan"
+	"thaw/resident"
 	"thaw/uffd"
 	"thaw/workingset"
 )
@@ -91,7 +92,8 @@ func (m *Memory) Serve(limits workingset.Limits, installed func(), failed func(e
 		m.start("serve page faults", func() error { return m.serve(ctx, installed) })
 	}
 	if m.plan.MapsImage() {
-		m.start("install pages", func() error { return m.installBeside(installed) })
+		m.start("install pages", func() error { return m.installBeside(ctx, installed) })
+		m.start("share an image", func() error { return m.prefetch.contents.Image.Watch(ctx) })
 	}
 	if m.plan.Fetch == plan.FetchAheadLoading {
 		m.start("read the loading set", func() error { return m.prefetch.Wait(ctx) })
@@ -127,20 +129,19 @@ func (m *Memory) serve(ctx context.Context, installed func()) error {
 	return m.server.Serve(ctx)
 }
 
-// installBeside gives the guest its pages, by two goroutines, as the disk brings one
-// sooner than it is copied, while faults may be served already.
-func (m *Memory) installBeside(installed func()) error {
+// installBeside gives the guest its pages while faults may be served already.
+func (m *Memory) installBeside(ctx context.Context, installed func()) error {
 	defer m.prefetch.contents.Close() // the reading is over then, the guest goes on
 	pages := m.prefetch.contents.Pages()
 	pieces := pages.Pieces()
 	var lanes errgroup.Group
-	for range 2 {
+	for range resident.Lanes {
 		lanes.Go(func() error { return m.server.InstallBeside(pieces) })
 	}
 	if err := lanes.Wait(); err != nil {
 		return err
 	}
-	if pages.Wait() == nil { // else there was no more to install, see BadSet
+	if pages.Wait(ctx) == nil { // else there was no more to install, see PrefetchErr
 		installed()
 	}
 	return nil
@@ -189,13 +190,14 @@ func (m *Memory) Settle(ctx context.Context) error {
 	return nil
 }
 
-// BadSet returns an error that wraps [workingset.ErrCorrupt] when the loading set
-// turned out to be of no use. The guest is well all the same.
-func (m *Memory) BadSet() error {
+// PrefetchErr returns why not all that the plan brings in was brought in, nil if it was
+// or still may be. The guest is well all the same. An error that wraps
+// [workingset.ErrCorrupt] says that the loading set is of no use.
+func (m *Memory) PrefetchErr() error {
 	select {
 	case <-m.prefetch.done:
-		if errors.Is(m.prefetch.err, workingset.ErrCorrupt) {
-			return m.prefetch.err
+		if err := m.prefetch.err; !errors.Is(err, os.ErrClosed) {
+			return alive(err)
 		}
 	default:
 	}

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -90,7 +92,7 @@ func TestCorruptLoadingSet(t *testing.T) {
 	f, content := memoryFile(t)
 	corrupt := func(t *testing.T, c restore.Contents) {
 		t.Helper()
-		file, err := os.OpenFile(c.Loading, os.O_RDWR, 0)
+		file, err := os.OpenFile(c.Loading.Name(), os.O_RDWR, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -104,17 +106,17 @@ func TestCorruptLoadingSet(t *testing.T) {
 			k, c := contents(t, thaw.PolicyThaw, set(3000, workingset.Trace), f)
 			c.Close()
 			corrupt(t, c)
-			if c.Own = own(t, k.Loading, c.Loading); !alone {
+			if c.Own = own(t, k.Loading, c.Loading.Name()); !alone {
 				share(t, &k, &c)
 			}
 			g := layOut(t, thaw.PolicyThaw, k, c, f)
 			if got := read(t, g.vm.PID(), g.base); !bytes.Equal(got, content) {
 				t.Errorf("guest memory differs from the snapshot's at byte %d", firstDifference(got, content))
 			}
-			if err := c.Pages().Wait(); !errors.Is(err, workingset.ErrCorrupt) {
+			if err := c.Pages().Wait(t.Context()); !errors.Is(err, workingset.ErrCorrupt) {
 				t.Errorf("Wait = %v", err)
 			}
-			for g.BadSet() == nil {
+			for !errors.Is(g.PrefetchErr(), workingset.ErrCorrupt) {
 				time.Sleep(time.Millisecond) // it is told a moment later
 			}
 			g.end(t)
@@ -169,6 +171,65 @@ func TestClonesDoNotSeeEachOther(t *testing.T) {
 	}
 	for _, g := range []*guest{first, one, other} {
 		g.end(t)
+	}
+}
+
+// TestSetIsReplaced: a set that takes the place of one that was opened changes nothing
+// for who opened it.
+func TestSetIsReplaced(t *testing.T) {
+	f, content := memoryFile(t)
+	for policy, source := range map[thaw.Policy]workingset.Source{
+		thaw.PolicyReap: workingset.Trace, thaw.PolicyReapBuffered: workingset.Trace, thaw.PolicyFaaSnap: workingset.HostPages,
+	} {
+		t.Run(string(policy), func(t *testing.T) {
+			k, c := contents(t, policy, set(3000, source), f)
+			other := filepath.Join(t.TempDir(), "other")
+			if err := errors.Join(os.WriteFile(other, make([]byte, c.Set.Size()), 0o600), os.Rename(other, c.Loading.Name())); err != nil {
+				t.Fatal(err)
+			}
+			g := layOut(t, policy, k, c, f)
+			if got := read(t, g.vm.PID(), g.base); !bytes.Equal(got, content) {
+				t.Errorf("guest memory differs from the snapshot's at byte %d", firstDifference(got, content))
+			}
+			if err := g.Settle(t.Context()); err != nil {
+				t.Error(err)
+			}
+			g.end(t)
+		})
+	}
+}
+
+// TestBrokenImage: none of the clones of an image goes on that holds pages which nobody
+// put there, also one that misses nothing.
+func TestBrokenImage(t *testing.T) {
+	f, _ := memoryFile(t)
+	k, c := contents(t, thaw.PolicyThaw, set(3000, workingset.Trace), f)
+	first := layOut(t, thaw.PolicyThaw, k, c, f)
+	c.Own = nil // is first's
+	share(t, &k, &c)
+	second := layOut(t, thaw.PolicyThaw, k, c, f)
+	for _, g := range []*guest{first, second} {
+		<-g.finished
+	}
+	image, err := os.OpenFile(fmt.Sprintf("/proc/self/fd/%d", c.Image.File().Fd()), os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer image.Close()
+	if _, err := image.WriteAt(make([]byte, thaw.PageSize), memoryBytes-thaw.PageSize); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Image.Fill(memoryBytes - 2<<20); err == nil {
+		t.Error("a page was filled")
+	}
+	for _, g := range []*guest{first, second} {
+		if err := <-g.failed; err == nil {
+			t.Error("no error")
+		}
+		<-g.vm.Done()
+		if err := g.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

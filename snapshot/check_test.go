@@ -230,7 +230,7 @@ func TestCheckInQuarantine(t *testing.T) {
 	if err := os.Rename(aside, filepath.Join(dir, "snapshots", m.ID)); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.QuarantineSet(m.ID, thaw.FileWorkingSet, errors.New("set reason")); err != nil {
+	if err := s.QuarantineSet(setFile(t, s, m, thaw.FileWorkingSet), errors.New("set reason")); err != nil {
 		t.Fatal(err)
 	}
 	flip(t, s.Path(m, thaw.FileRegions))

@@ -60,7 +60,7 @@ func TestList(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.QuarantineSet(good.ID, thaw.FileLoadingSetReap, errors.New("set reason")); err != nil {
+	if err := s.QuarantineSet(setFile(t, s, good, thaw.FileLoadingSetReap), errors.New("set reason")); err != nil {
 		t.Fatal(err)
 	}
 	set := info.Files[len(info.Files)-1]
@@ -146,7 +146,7 @@ func TestDiscard(t *testing.T) {
 	m, aside := publish(t, s), publish(t, s)
 	publishSets(t, s, m, 1)
 	quarantine(t, s, aside.ID, "reason")
-	if err := s.QuarantineSet(m.ID, thaw.FileWorkingSet, errors.New("reason")); err != nil {
+	if err := s.QuarantineSet(setFile(t, s, m, thaw.FileWorkingSet), errors.New("reason")); err != nil {
 		t.Fatal(err)
 	}
 	refusal := errors.New("needed")

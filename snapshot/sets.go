@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	"github.com/google/renameio/v2"
@@ -147,10 +148,8 @@ func checkSize(f *os.File, set *workingset.LoadingSet) error {
 
 // unusable says of an error in reading a set whether the set is at fault.
 func unusable(what string, err error) error {
-	for _, damage := range []error{unix.EIO, unix.EISDIR, pagecache.ErrTooLong, io.EOF, io.ErrUnexpectedEOF} {
-		if errors.Is(err, damage) {
-			return fmt.Errorf("%s %w: %w", what, workingset.ErrCorrupt, err)
-		}
+	if errors.Is(err, unix.EISDIR) || pagecache.Damaged(err) {
+		return fmt.Errorf("%s %w: %w", what, workingset.ErrCorrupt, err)
 	}
 	return fmt.Errorf("read a %s: %w", what, err)
 }
@@ -169,14 +168,45 @@ func (s *Store) path(m thaw.Manifest, name string) string {
 // Path returns where the file of m called name is, or will be.
 func (s *Store) Path(m thaw.Manifest, name string) string { return s.path(m, name) }
 
-// Key names the file of m called name as it is now: another one that replaces it
-// has another key.
-func (s *Store) Key(m thaw.Manifest, name string) (string, error) {
-	info, err := os.Stat(s.path(m, name))
+// SetFile is a set of a snapshot as it was at some time: one that replaces it is not
+// equal to it. The zero value is none.
+type SetFile struct {
+	snapshot, name string
+	stamp          stamp
+}
+
+// Name is that of the file, "" of none.
+func (f SetFile) Name() string { return f.name }
+
+// Key is a text that no other has.
+func (f SetFile) Key() string {
+	return fmt.Sprintf("%s/%s/%d/%d", f.snapshot, f.name, f.stamp.inode, f.stamp.mtime)
+}
+
+// stamp tells a file from one that replaces it.
+type stamp struct {
+	inode uint64
+	mtime int64 // nanoseconds
+}
+
+func stampOf(path string) (stamp, error) {
+	info, err := os.Stat(path)
 	if err != nil {
-		return "", err
+		return stamp{}, err
 	}
-	return fmt.Sprintf("%s/%s/%d/%d", m.ID, name, info.Sys().(*syscall.Stat_t).Ino, info.ModTime().UnixNano()), nil
+	return stamp{info.Sys().(*syscall.Stat_t).Ino, info.ModTime().UnixNano()}, nil
+}
+
+// SetFile returns the set of m called name as it is now. Ask before reading it.
+func (s *Store) SetFile(m thaw.Manifest, name string) (SetFile, error) {
+	if !idRule.MatchString(m.ID) || !slices.Contains(sets(), name) {
+		return SetFile{}, fmt.Errorf("%q of %q is not a set of a snapshot", name, m.ID)
+	}
+	at, err := stampOf(s.path(m, name))
+	if err != nil {
+		return SetFile{}, err
+	}
+	return SetFile{m.ID, name, at}, nil
 }
 
 // Has says whether m has the file called name.
@@ -252,21 +282,26 @@ func (s *Store) publish(m thaw.Manifest, name string, write func(io.Writer) erro
 // verifySets checks those of m's sets that exist. A bad one is quarantined: the
 // snapshot is good without.
 func (s *Store) verifySets(m thaw.Manifest) error {
+	working := func(name string) error { _, err := s.WorkingSet(m, name); return err }
+	loading := func(name string) error { return verifyLoading(m, s.path(m, name)) }
 	var errs []error
 	for _, name := range []string{thaw.FileWorkingSet, thaw.FileHostPages} {
-		_, err := s.WorkingSet(m, name)
-		errs = append(errs, s.judge(m, name, err))
+		errs = append(errs, s.judge(m, name, working))
 	}
 	for _, name := range []string{thaw.FileLoadingSetReap, thaw.FileLoadingSetFaaSnap, thaw.FileLoadingSetThaw} {
-		errs = append(errs, s.judge(m, name, verifyLoading(m, s.path(m, name))))
+		errs = append(errs, s.judge(m, name, loading))
 	}
 	return errors.Join(errs...)
 }
 
 // judge quarantines a set that is corrupt. One that is not there is fine.
-func (s *Store) judge(m thaw.Manifest, name string, err error) error {
+func (s *Store) judge(m thaw.Manifest, name string, verify func(name string) error) error {
+	set, err := s.SetFile(m, name)
+	if err == nil {
+		err = verify(name)
+	}
 	if errors.Is(err, workingset.ErrCorrupt) {
-		return s.QuarantineSet(m.ID, name, err)
+		return s.QuarantineSet(set, err)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil

@@ -415,10 +415,11 @@ func TestIDsThatAreNone(t *testing.T) {
 					t.Errorf("%s = %v, want ErrCorrupt", name, err)
 				}
 			}
+			_, setErr := s.SetFile(thaw.Manifest{ID: id}, thaw.FileWorkingSet)
 			for name, err := range map[string]error{
-				"Remove":        s.Remove(id),
-				"Quarantine":    s.Quarantine(id, errors.New("reason")),
-				"QuarantineSet": s.QuarantineSet(id, thaw.FileWorkingSet, errors.New("reason")),
+				"Remove":     s.Remove(id),
+				"Quarantine": s.Quarantine(id, errors.New("reason")),
+				"SetFile":    setErr,
 			} {
 				if err == nil {
 					t.Errorf("%s did not refuse", name)

@@ -17,7 +17,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -27,9 +26,9 @@ import (
 	"time"
 
 	"github.com/google/renameio/v2"
-	"golang.org/x/sys/unix"
 
 	"thaw"
+	"thaw/pagecache"
 )
 
 // Store is a folder of snapshots and one for quarantined artifacts. Its methods
@@ -81,10 +80,8 @@ var ErrCorrupt = errors.New("snapshot is corrupt")
 // says something about the file. What says something about this process, such as
 // too many open files, must not cost a snapshot.
 func unreadable(err error) error {
-	for _, damage := range []error{fs.ErrNotExist, unix.EIO, io.EOF, io.ErrUnexpectedEOF} {
-		if errors.Is(err, damage) {
-			return fmt.Errorf("%w: %w", ErrCorrupt, err)
-		}
+	if errors.Is(err, fs.ErrNotExist) || pagecache.Damaged(err) {
+		return fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
 	return fmt.Errorf("read a snapshot: %w", err)
 }
@@ -188,12 +185,17 @@ func (s *Store) Quarantine(id string, reason error) error {
 	return s.setAside(s.folder(id), id, reason)
 }
 
-// QuarantineSet does the same with its set called name only.
-func (s *Store) QuarantineSet(id, name string, reason error) error {
-	if !idRule.MatchString(id) {
-		return fmt.Errorf("quarantine: %q is not a snapshot id", id)
+// QuarantineSet does the same with a set only, unless another one has taken its place.
+// With none it does nothing.
+func (s *Store) QuarantineSet(set SetFile, reason error) error {
+	if set == (SetFile{}) {
+		return nil
 	}
-	return s.setAside(filepath.Join(s.folder(id), name), id+"."+name, reason)
+	path := filepath.Join(s.folder(set.snapshot), set.name)
+	if now, err := stampOf(path); err == nil && now != set.stamp {
+		return nil // somebody else was quicker
+	}
+	return s.setAside(path, set.snapshot+"."+set.name, reason)
 }
 
 const reasonSuffix = ".reason"

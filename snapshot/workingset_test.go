@@ -105,25 +105,25 @@ func TestSets(t *testing.T) {
 	}
 }
 
-// TestSetsAreReplaced: a reader of the old one is not disturbed, and the key tells
-// them apart.
+// TestSetsAreReplaced: a reader of the old one is not disturbed, the key tells them
+// apart, and what was wrong with the old one is not held against the new one.
 func TestSetsAreReplaced(t *testing.T) {
 	s, _ := newStore(t)
 	sameDescriptors(t)
 	m := publish(t, s)
 	publishSets(t, s, m, 1, 2)
-	before, err := s.Key(m, thaw.FileLoadingSetReap)
-	if err != nil {
-		t.Fatal(err)
-	}
+	before := setFile(t, s, m, thaw.FileLoadingSetReap)
 	old, err := s.LoadingSet(m, thaw.FileLoadingSetReap)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer old.Close()
 	publishSets(t, s, m, 1, 2, 3)
-	if now, err := s.Key(m, thaw.FileLoadingSetReap); err != nil || now == before {
-		t.Errorf("Key = %s, %v, as before", now, err)
+	if now := setFile(t, s, m, thaw.FileLoadingSetReap); now == before || now.Key() == before.Key() {
+		t.Errorf("%v, as before", now)
+	}
+	if err := s.QuarantineSet(before, errors.New("reason")); err != nil || !s.Has(m, thaw.FileLoadingSetReap) {
+		t.Errorf("the new one is gone, %v", err)
 	}
 	if info, err := old.File.Stat(); err != nil || info.Size() != old.Size() {
 		t.Errorf("the old file has changed: %v", err)
@@ -264,14 +264,38 @@ func TestPublishLoadingSetOfChangedMemory(t *testing.T) {
 	}
 }
 
+func setFile(t *testing.T, s *snapshot.Store, m thaw.Manifest, name string) snapshot.SetFile {
+	t.Helper()
+	set, err := s.SetFile(m, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return set
+}
+
+// TestNoSet: only sets are.
+func TestNoSet(t *testing.T) {
+	s, _ := newStore(t)
+	m := publish(t, s)
+	for _, name := range []string{"", thaw.FileMemory, thaw.FileWorkingSet} {
+		if set, err := s.SetFile(m, name); err == nil || set != (snapshot.SetFile{}) {
+			t.Errorf("%q: %v", name, set)
+		}
+	}
+}
+
 func TestQuarantineSet(t *testing.T) {
 	s, _ := newStore(t)
 	m := publish(t, s)
 	publishSets(t, s, m, 7)
+	set := setFile(t, s, m, thaw.FileWorkingSet)
 	for range 2 {
-		if err := s.QuarantineSet(m.ID, thaw.FileWorkingSet, errors.New("reason")); err != nil {
+		if err := s.QuarantineSet(set, errors.New("reason")); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if err := s.QuarantineSet(snapshot.SetFile{}, errors.New("reason")); err != nil {
+		t.Errorf("none: %v", err)
 	}
 	if s.Has(m, thaw.FileWorkingSet) || !s.Has(m, thaw.FileLoadingSetReap) {
 		t.Error("it is still there, or the other is not")

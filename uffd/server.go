@@ -253,7 +253,8 @@ func (s *Server) serve(e Event) error {
 	}
 	if e.Protected {
 		s.wrote(offset)
-		return s.FD.AllowWrites(e.Addr, pageSize)
+		_, err := s.insist(func(int) (int, int, error) { return 0, 0, s.FD.AllowWrites(e.Addr, pageSize) })
+		return err
 	}
 	// Counted first, so that there are never more faults told of than counted.
 	s.trapped.Add(1)

@@ -173,10 +173,15 @@ func (f *FD) WakeRange(addr, length uint64) error {
 	return nil
 }
 
-// AllowWrites lifts the write protection of a range and wakes who waits to write.
+// AllowWrites lifts the write protection of a range and wakes who waits to write. After
+// [ErrAgain], read the events and call it again.
 func (f *FD) AllowWrites(addr, length uint64) error {
 	arg := protectArg{Start: addr, Len: length}
-	if errno := ioctl(f.fd, ioctlProtect, &arg); errno != 0 {
+	errno := ioctl(f.fd, ioctlProtect, &arg)
+	if errno == unix.EAGAIN {
+		return ErrAgain
+	}
+	if errno != 0 {
 		return fmt.Errorf("allow writes to %d bytes at %#x: %w", length, addr, gone(errno))
 	}
 	return nil
