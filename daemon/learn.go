@@ -266,8 +266,9 @@ func (c *call) missing(in *instance.Instance) {
 	if !errors.Is(reason, workingset.ErrCorrupt) {
 		return
 	}
+	log.Warn("the set goes to quarantine")
 	if err := c.daemon.snapshots.QuarantineSet(set, reason); err != nil {
-		log.Error("the set could not be put in quarantine", "error", err)
+		log.Error("it could not be moved there", "error", err)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -26,6 +27,7 @@ func TestEngine(t *testing.T) {
 	}
 	t.Run("Policies", func(t *testing.T) { testPolicies(t, s) })
 	t.Run("Corrupt", func(t *testing.T) { testCorruptSets(t, s) })
+	t.Run("CorruptOnce", func(t *testing.T) { testCorruptOnce(t, s) })
 	t.Run("Drift", func(t *testing.T) { testDrift(t, s) })
 	t.Run("ClonesShare", func(t *testing.T) { testClonesShare(t, s) })
 	t.Run("VMMsKilled", func(t *testing.T) { testVMMsKilled(t, s) })
@@ -132,6 +134,26 @@ func testCorruptSets(t *testing.T, s *site) {
 				t.Errorf("after the repair: sum %s, want %s; recording %q", r.Payload, want, r.Layout.Recording)
 			}
 		})
+	}
+}
+
+// testCorruptOnce keeps an instance whose set was bad: its record says so, and the set
+// that is recorded after it stays where it is, whatever that instance serves.
+func testCorruptOnce(t *testing.T, s *site) {
+	path := filepath.Join(s.describe(t, "probe").SnapshotInfo.Folder, thaw.FileLoadingSetThaw)
+	s.prepared(t, thaw.PolicyThaw)
+	damage(t, path, flipAt(-5000))
+	if r := s.cold(t, "probe", thaw.PolicyThaw, sumEvent); !strings.Contains(r.Reason, "not all pages were brought in ahead: loading set file is corrupt") {
+		t.Errorf("because %q", r.Reason)
+	}
+	s.prepared(t, thaw.PolicyThaw)
+	for range 2 {
+		if r := s.warm(t, "probe", sumEvent); r.Reason != "" {
+			t.Errorf("a warm start because %q", r.Reason)
+		}
+	}
+	if _, err := os.Stat(path); err != nil {
+		t.Errorf("the new set is gone: %v", err)
 	}
 }
 
