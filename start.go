@@ -76,6 +76,9 @@ type Quality struct {
 	// Brought were brought in ahead of the guest, Hits of them it used.
 	Brought int64 `json:"brought"`
 	Hits    int64 `json:"hits"`
+	// Unwatched of the hits were put in place after the guest began to run: whether it
+	// used them cannot be told.
+	Unwatched int64 `json:"unwatched,omitempty"`
 	// Misses were needed and had not been brought in: the rest of the memory file.
 	// What was zero in the snapshot is in none of the counts.
 	Misses int64 `json:"misses"`
@@ -93,7 +96,8 @@ type Miss struct {
 // Recall is the share of the needed pages that was brought in, 1 of none.
 func (q Quality) Recall() float64 { return share(q.Hits, q.Hits+q.Misses) }
 
-// Precision is the share of the pages brought in that was needed, 1 of none.
+// Precision is the share of the pages brought in that was needed, 1 of none; at most, if
+// some are unwatched.
 func (q Quality) Precision() float64 { return share(q.Hits, q.Brought) }
 
 // BytesWasted were brought in for nothing.

@@ -111,14 +111,22 @@ func (s Subject) writeFacts(w io.Writer) error {
 	return t.Flush()
 }
 
+// atMost says that the hits are a bound.
+func atMost(q *thaw.Quality) string {
+	if q.Unwatched > 0 {
+		return "at most "
+	}
+	return ""
+}
+
 func (s Subject) facts() (rows [][2]string) {
 	i := s.Invocation
 	rows = append(rows,
 		[2]string{"faults", fmt.Sprintf("%s trapped by thaw, %s waited for the disk, %s served from memory", comma(i.Faults.Trapped), comma(i.Faults.Major), comma(i.Faults.Minor))},
 		[2]string{"read", read(i.BytesBySource)})
 	if q := i.Quality; q != nil && q.Brought > 0 {
-		rows = append(rows, [2]string{"prefetch", fmt.Sprintf("%s pages, %s of them used, %s missed: recall %.3f, precision %.3f, %s for nothing",
-			comma(q.Brought), comma(q.Hits), comma(q.Misses), q.Recall(), q.Precision(), bytes(q.BytesWasted()))})
+		rows = append(rows, [2]string{"prefetch", fmt.Sprintf("%s pages, %s%s of them used, %s missed: recall %.3f, precision %.3f, %s for nothing",
+			comma(q.Brought), atMost(q), comma(q.Hits), comma(q.Misses), q.Recall(), q.Precision(), bytes(q.BytesWasted()))})
 	}
 	if l := i.Layout; l != nil {
 		text := fmt.Sprintf("%d mappings, %s swallowed to have no more", l.Mappings, plural(l.MergedPages, "page"))

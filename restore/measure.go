@@ -13,6 +13,7 @@ func (m *Memory) Watch() error {
 	if m.prefetch.whole == nil && !m.plan.MapsImage() {
 		return nil // nothing is mapped yet
 	}
+	m.watched = m.Counters().Installed
 	return procstat.ClearReferenced(m.pid)
 }
 
@@ -29,7 +30,9 @@ type Measured struct {
 // Measure compares the pages that were brought in with those that were used.
 // nonZero are the runs that count. The guest should be idle.
 //
-// A page counts as used when the processor has marked it accessed. The kernel maps
+// A page counts as used when the processor has marked it accessed, as is one that
+// userfaultfd puts in place (mfill_atomic_install_pte in mm/userfaultfd.c): those that
+// came after Watch are told as unwatched. The kernel maps
 // neighbours of a page it finds in the page cache along with it ("fault around"):
 // they count, too. Under KVM a page that was in place counts from its first
 // access through the second stage of translation on.
@@ -59,6 +62,7 @@ func (m *Memory) Measure(nonZero []workingset.Run) (r Measured, err error) {
 	}
 	r.Quality.Brought = m.plan.InstallPages()
 	r.Quality.Hits = min(max(use.Referenced/thaw.PageSize-late, 0), r.Quality.Brought)
+	r.Quality.Unwatched = min(m.Counters().Installed-m.watched, r.Quality.Hits)
 	r.Layout, r.Exact = m.Layout(), m.plan.Traps() && (m.exact || !m.plan.MapsImage())
 	r.Use = thaw.MemoryUse{Resident: use.Resident, Private: use.Anonymous}
 	if m.plan.Record == plan.RecordNothing {

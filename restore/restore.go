@@ -49,6 +49,8 @@ type Memory struct {
 	// exact says that write protection is on where it is of use.
 	exact bool
 
+	watched int64 // pages installed before Watch
+
 	reads  threadReads
 	filled atomic.Int64 // bytes that misses of an image read
 	cancel context.CancelFunc

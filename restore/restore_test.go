@@ -84,7 +84,19 @@ func check(t *testing.T, g *guest) {
 	if q := measured.Quality; q.Brought != planned || q.Hits > q.Brought || measured.Layout.Mappings < 1 || measured.Use.Resident == 0 {
 		t.Errorf("measured %+v, %d pages planned", measured, planned)
 	}
+	if q := measured.Quality; q.Unwatched != min(c.Installed, q.Hits) {
+		t.Errorf("nobody has watched, and of %d pages installed %d were not: %+v", c.Installed, q.Unwatched, q)
+	}
+	if err := g.Watch(); err != nil {
+		t.Fatal(err)
+	}
+	if measured, err = g.Measure(nonZero()); err != nil || g.watches() && measured.Quality.Unwatched != 0 {
+		t.Errorf("after Watch: %+v, %v", measured.Quality, err)
+	}
 }
+
+// watches says whether Watch has something to do.
+func (g *guest) watches() bool { return g.plan.MapsImage() || g.plan.InstallPages() > 0 }
 
 // TestCorruptLoadingSet: thaw goes on without the bad pages and says so; a guest
 // that maps the file itself must not go on.
