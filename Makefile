@@ -8,15 +8,18 @@ export THAW_TEST_CACHE ?= $(CACHE)/test
 
 AGENT   := image/embedded/thaw-agent
 LDFLAGS := -s -w
+# The same for all that is built, so that nothing is compiled twice.
+export CGO_ENABLED := 0
+export GOFLAGS := -trimpath $(GOFLAGS)
 
-.PHONY: all build demo bench bench-full test test-packages test-starts test-platform test-long soak lint fuzz bench deps clean
+.PHONY: all build demo bench bench-full test test-trees test-packages test-starts test-platform test-long soak lint fuzz bench deps clean
 
 all: build
 
 ## build: bin/thaw, one static binary with the guest agent inside
 build:
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags='$(LDFLAGS)' -o $(AGENT) ./cmd/thaw-agent
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags='$(LDFLAGS)' -o bin/thaw ./cmd/thaw
+	$(GO) build -ldflags='$(LDFLAGS)' -o $(AGENT) ./cmd/thaw-agent
+	$(GO) build -ldflags='$(LDFLAGS)' -o bin/thaw ./cmd/thaw
 
 ## demo: deploy a function and start it in every way there is
 demo: deps build
@@ -34,9 +37,10 @@ bench-full: deps build
 	$(BENCH) $(BENCHFLAGS)
 
 ## test: every test but the long ones, real VMs included, in about a quarter of an hour
+# (go vet is part of lint)
 test: deps build
 	scripts/deps.sh nodejs python3
-	$(GO) vet ./...
+	$(MAKE) --no-print-directory test-trees
 	$(MAKE) --no-print-directory -j3 test-packages test-starts test-platform
 
 # End-to-end tests take turns, on a core each: two processes, each with images of its own
@@ -44,12 +48,20 @@ test: deps build
 E2E_PLATFORM := ^Test(Dependencies|Detached|DiskFull.*|HTTP.*|Image.*|LambdaGo|ManyFunctions|MemoryBudget|MinScaleAfterRestart|Node|Prime|Provided|Redeploy|Scale|SDK|Secrets|Templates|VerifyFails)$$
 E2E_LONG     := ^Test(PublishKilled|PythonClients|SDKImage|Soak)$$
 
+# The Debian trees that they all need are made once, two at a time, and linked into the
+# other folders: they never change.
+test-trees:
+	$(GO) test -vet=off -timeout 10m -count 1 ./image -run '^TestOwnTrees$$'
+	cd '$(THAW_TEST_CACHE)' && mkdir -p images platform/images && for tree in images-test/python-* images-test/node-*; do \
+		[ ! -d $$tree ] || { cp -al --no-clobber $$tree images/ && cp -al --no-clobber $$tree platform/images/; } || exit 1; \
+	done
+
 test-packages:
-	$(GO) test -timeout 18m $$($(GO) list ./... | grep -v '/e2e$$')
+	$(GO) test -vet=off -timeout 18m $$($(GO) list ./... | grep -v '/e2e$$')
 test-starts:
-	$(GO) test -timeout 18m ./e2e -skip '$(E2E_PLATFORM)|$(E2E_LONG)'
+	$(GO) test -vet=off -timeout 18m ./e2e -skip '$(E2E_PLATFORM)|$(E2E_LONG)'
 test-platform:
-	THAW_TEST_CACHE='$(THAW_TEST_CACHE)/platform' $(GO) test -timeout 18m ./e2e -run '$(E2E_PLATFORM)'
+	THAW_TEST_CACHE='$(THAW_TEST_CACHE)/platform' $(GO) test -vet=off -timeout 18m ./e2e -run '$(E2E_PLATFORM)'
 
 ## test-long: a kill at each step of a deploy, AWS's clients in Python, a short soak
 test-long: deps build

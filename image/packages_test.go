@@ -15,11 +15,11 @@ func TestTreeKeys(t *testing.T) {
 		plan treePlan
 		same bool
 	}{
-		"Empty":    {treePlan{thaw.RuntimePython, "bookworm", []string{}}, true},
-		"Runtime":  {treePlan{thaw.RuntimeNode, "bookworm", nil}, false},
-		"Release":  {treePlan{thaw.RuntimePython, "trixie", nil}, false},
-		"Added":    {treePlan{thaw.RuntimePython, "bookworm", []string{"python3-pil"}}, false},
-		"Together": {treePlan{thaw.RuntimePython, "bookworm", []string{"python3-numpy", "python3-pil"}}, false},
+		"Empty":    {treePlan{runtime: thaw.RuntimePython, codename: "bookworm", added: []string{}}, true},
+		"Runtime":  {treePlan{runtime: thaw.RuntimeNode, codename: "bookworm", added: nil}, false},
+		"Release":  {treePlan{runtime: thaw.RuntimePython, codename: "trixie", added: nil}, false},
+		"Added":    {treePlan{runtime: thaw.RuntimePython, codename: "bookworm", added: []string{"python3-pil"}}, false},
+		"Together": {treePlan{runtime: thaw.RuntimePython, codename: "bookworm", added: []string{"python3-numpy", "python3-pil"}}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := c.plan.key() == plain.key(); got != c.same {
@@ -27,7 +27,7 @@ func TestTreeKeys(t *testing.T) {
 			}
 		})
 	}
-	one, two := treePlan{thaw.RuntimePython, "bookworm", []string{"a1", "b1"}}, treePlan{thaw.RuntimePython, "bookworm", []string{"a1b1"}}
+	one, two := treePlan{runtime: thaw.RuntimePython, codename: "bookworm", added: []string{"a1", "b1"}}, treePlan{runtime: thaw.RuntimePython, codename: "bookworm", added: []string{"a1b1"}}
 	if one.key() == two.key() {
 		t.Error("two lists of packages have the same key")
 	}

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -36,26 +35,7 @@ print(json.dumps({
 
 // TestSandbox executes a program of a stranger where packages are installed.
 func TestSandbox(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("building images needs root: run the tests as root")
-	}
-	if _, err := exec.LookPath("mmdebstrap"); err != nil {
-		t.Skip("mmdebstrap is not installed: run scripts/deps.sh")
-	}
-	cache, err := os.UserCacheDir()
-	if dir := os.Getenv("THAW_TEST_CACHE"); dir != "" {
-		cache, err = dir, nil
-	} else {
-		cache = filepath.Join(cache, "thaw-test")
-	}
-	if err != nil {
-		t.Skipf("no cache folder: set THAW_TEST_CACHE: %v", err)
-	}
-	s, err := Open(Config{Dir: filepath.Join(cache, "images-test")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
+	s := openShared(t)
 	plan, err := planTools(thaw.RuntimePython)
 	if err != nil {
 		t.Fatal(err)

@@ -19,6 +19,10 @@ type treePlan struct {
 	// runtime is what the tree holds the interpreter of, none for provided.
 	runtime  thaw.Runtime
 	codename string
+	// merged is the folder of mmdebstrap's hooks that make /bin a link from the start,
+	// "" where it has none. Without them the package usrmerge makes it one, which brings
+	// the whole of Perl.
+	merged string
 	// added are the packages that a function asks for, in order.
 	added []string
 }
@@ -29,7 +33,15 @@ func planTree(r thaw.Runtime, added []string) (treePlan, error) {
 		return treePlan{}, fmt.Errorf("find out the Debian release: %w", err)
 	}
 	codename, err := release(string(b))
-	return treePlan{r, codename, added}, err
+	return treePlan{r, codename, mergedHooks(), added}, err
+}
+
+func mergedHooks() string {
+	const dir = "/usr/share/mmdebstrap/hooks/merged-usr"
+	if _, err := os.Stat(dir); err != nil {
+		return ""
+	}
+	return dir
 }
 
 // kind is that of the tree's name in the store.
@@ -46,7 +58,7 @@ func (p treePlan) kind() string {
 // key leaves no doubt where the packages end: no package has a name like a path.
 func (p treePlan) key() string {
 	args := append(p.packages(), p.excludes()...)
-	return key(append(args, formatVersion, p.kind(), p.codename, p.compileHook())...)
+	return key(append(args, formatVersion, p.kind(), p.codename, p.merged, p.compileHook())...)
 }
 
 // packages are the interpreter with its whole standard library, the data that parts
@@ -63,12 +75,19 @@ func (p treePlan) packages() []string {
 	return packages
 }
 
-// excludes are not even unpacked.
+// excludes are left out of the tree. dpkg, once it runs inside, does not even unpack
+// them; mmdebstrap itself could leave them out too, by starting a filter in Python for
+// every package, which takes longer than to write them.
 func (treePlan) excludes() []string {
 	return []string{
 		"/usr/share/doc/*", "/usr/share/man/*", "/usr/share/info/*", "/usr/share/locale/*", "/usr/share/lintian/*",
 		"/usr/share/zoneinfo/right/*", "/usr/share/zoneinfo/posix/*",
 	}
+}
+
+// excludeHook tells the dpkg of the new root.
+func (p treePlan) excludeHook() string {
+	return `mkdir -p "$1/etc/dpkg/dpkg.cfg.d" && printf 'path-exclude=%s\n' '` + strings.Join(p.excludes(), "' '") + `' > "$1/etc/dpkg/dpkg.cfg.d/thaw"`
 }
 
 // compileHook compiles Python's library again, in a way that does not look at
@@ -139,7 +158,7 @@ func (s *Store) buildTree(ctx context.Context, p treePlan, tmp string, progress 
 		return "", err
 	}
 	progress.say("%s: packing the tree", p.runtime)
-	if err := packTree(ctx, root, filepath.Join(out, treeName)); err != nil {
+	if err := packTree(ctx, root, filepath.Join(out, treeName), p.excludes()); err != nil {
 		return "", err
 	}
 	return out, writeSum(filepath.Join(out, treeName), filepath.Join(out, sumName))
@@ -189,10 +208,11 @@ func (s *Store) lastTree() string {
 
 // packTree writes a tree as a tar file without what differs between machines
 // and times, so that the same packages give the same bytes.
-func packTree(ctx context.Context, root, file string) error {
+func packTree(ctx context.Context, root, file string, excludes []string) error {
 	args := []string{"--create", "--format=gnu", "--sort=name", "--numeric-owner", "--mtime=@1"}
-	for _, e := range []string{"dev", "proc", "sys", "run", "tmp", "etc/apt", "etc/hostname", "etc/resolv.conf", "var/cache", "var/log", "var/lib/apt"} {
-		args = append(args, "--exclude=./"+e)
+	leftOut := []string{"/dev", "/proc", "/sys", "/run", "/tmp", "/etc/apt", "/etc/hostname", "/etc/resolv.conf", "/var/cache", "/var/log", "/var/lib/apt"}
+	for _, e := range append(leftOut, excludes...) {
+		args = append(args, "--exclude=."+e)
 	}
 	return command{name: "tar", args: append(args, "--file", file, "--directory", root, ".")}.run(ctx)
 }
@@ -233,16 +253,17 @@ func (p treePlan) args(ctx context.Context, tmp, out string) ([]string, error) {
 	}
 	args := []string{
 		"--mode=root", "--variant=essential", "--format=directory", "--include=" + strings.Join(p.packages(), ","),
-		"--skip=essential/unlink,cleanup/apt/cache", "--setup-hook=" + seedHook,
+		"--skip=essential/unlink,cleanup/apt/cache",
+		"--setup-hook=" + seedHook, "--setup-hook=" + p.excludeHook(),
+	}
+	if p.merged != "" {
+		args = append(args, "--hook-dir="+p.merged)
 	}
 	if hook := p.compileHook(); hook != "" {
 		args = append(args, "--customize-hook="+hook)
 	}
 	if len(p.added) > 0 {
 		args = append(args, "--setup-hook="+knownHook)
-	}
-	for _, e := range p.excludes() {
-		args = append(args, "--dpkgopt=path-exclude="+e)
 	}
 	for _, o := range opts {
 		args = append(args, "--aptopt="+o)
