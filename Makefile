@@ -45,8 +45,10 @@ test: deps build
 
 # End-to-end tests take turns, on a core each: two processes, each with images of its own
 # (a folder of them belongs to one daemon at a time), share them.
-E2E_PLATFORM := ^Test(Dependencies|Detached|DiskFull.*|HTTP.*|Image.*|LambdaGo|ManyFunctions|MemoryBudget|MinScaleAfterRestart|Node|Prime|Provided|Redeploy|Scale|SDK|Secrets|Templates|VerifyFails)$$
-E2E_LONG     := ^Test(PublishKilled|PythonClients|SDKImage|Soak)$$
+E2E_PLATFORM := ^Test(Dependencies|Detached|DiskFull|HTTP|Image|ImageHTTP|ImageRefused|ManyFunctions|MinScaleAfterRestart|Node|Prime|Provided|Redeploy|Scale|SDK|VerifyFails)$$
+E2E_LONG     := ^Test(DiskFullMeanwhile|HTTPPython|ImagePython|LambdaGo|MemoryBudget|PeersGVisor|PublishKilled|PythonClients|SDKImage|Soak|Templates)$$
+# What every function of the benchmark replies, natively.
+LONG         := ^TestResults$$
 
 # The Debian trees that they all need are made once, two at a time, and linked into the
 # other folders: they never change.
@@ -57,14 +59,15 @@ test-trees:
 	done
 
 test-packages:
-	$(GO) test -vet=off -timeout 18m $$($(GO) list ./... | grep -v '/e2e$$')
+	$(GO) test -vet=off -timeout 17m -skip '$(LONG)' $$($(GO) list ./... | grep -v '/e2e$$')
 test-starts:
-	$(GO) test -vet=off -timeout 18m ./e2e -skip '$(E2E_PLATFORM)|$(E2E_LONG)'
+	$(GO) test -vet=off -timeout 17m ./e2e -skip '$(E2E_PLATFORM)|$(E2E_LONG)'
 test-platform:
-	THAW_TEST_CACHE='$(THAW_TEST_CACHE)/platform' $(GO) test -vet=off -timeout 18m ./e2e -run '$(E2E_PLATFORM)'
+	THAW_TEST_CACHE='$(THAW_TEST_CACHE)/platform' $(GO) test -vet=off -timeout 17m ./e2e -run '$(E2E_PLATFORM)'
 
-## test-long: a kill at each step of a deploy, AWS's clients in Python, a short soak
+## test-long: a kill at each step of a deploy, full disks, every template, AWS's clients in Python, gVisor, a short soak
 test-long: deps build
+	$(GO) test -timeout 30m ./functions -run '$(LONG)'
 	$(GO) test -timeout 30m ./e2e -run '$(E2E_LONG)'
 
 ## soak: every kind of request for SOAK, the daemon killed twice meanwhile; accounts for all of them

@@ -15,9 +15,21 @@ import (
 	"thaw/pagecache"
 )
 
-// TestPeers has the peers that this machine has restore a function for real, in turns
-// with thaw, and then one run end early. Nothing is left of either.
+// TestPeers has the peers that Debian has restore a function for real, in turns with
+// thaw, and then one run end early. Nothing is left of either.
 func TestPeers(t *testing.T) {
+	measurePeers(t, map[string]string{peers.CRIU: noCriu(os.Getenv("THAW_TEST_CRIU"))})
+}
+
+// TestPeersGVisor is the same with a runsc that is built now, in minutes, unless the
+// cache has it.
+func TestPeersGVisor(t *testing.T) {
+	measurePeers(t, map[string]string{peers.GVisor: noRunsc(os.Getenv("THAW_TEST_RUNSC"))})
+}
+
+// measurePeers measures plain QEMU, and the other peers that why names, unless it says
+// why not.
+func measurePeers(t *testing.T, why map[string]string) {
 	s := open(t, t.TempDir(), nil)
 	if _, err := pagecache.ReadaheadOf(s.state); err != nil {
 		t.Skipf("%v: run with TMPDIR on a disk", err)
@@ -27,24 +39,22 @@ func TestPeers(t *testing.T) {
 		Function: "hello", Event: []byte(`{"name": "Ada"}`), N: 2, Dir: t.TempDir(), Peers: []string{peers.QEMU},
 		Runsc: os.Getenv("THAW_TEST_RUNSC"), Criu: os.Getenv("THAW_TEST_CRIU"), Cache: cache(t), Say: func(step string) { t.Log(step) },
 	}
-	why := map[string]string{}
-	if why[peers.GVisor] = noRunsc(o.Runsc); why[peers.GVisor] == "" {
-		o.Peers = append(o.Peers, peers.GVisor) // built now, in minutes, unless the cache has it
-	}
-	if why[peers.CRIU] = noCriu(o.Criu); why[peers.CRIU] == "" {
-		o.Peers = append(o.Peers, peers.CRIU)
+	for name, reason := range why {
+		if reason == "" {
+			o.Peers = append(o.Peers, name)
+		}
 	}
 	r, err := peers.Run(t.Context(), s.Client, o, func(int, int, string) {})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range append([]string{peers.Thaw, peers.OnDemand}, peers.Names()...) {
-		t.Run(name, func(t *testing.T) {
-			if why[name] != "" {
-				t.Skip(why[name])
-			}
-			checkPeer(t, r, name, o.N)
-		})
+	for _, name := range append([]string{peers.Thaw, peers.OnDemand}, o.Peers...) {
+		t.Run(name, func(t *testing.T) { checkPeer(t, r, name, o.N) })
+	}
+	for name, reason := range why {
+		if reason != "" {
+			t.Run(name, func(t *testing.T) { t.Skip(reason) })
+		}
 	}
 	nothingLeft(t, s, o.Dir)
 	t.Run("Ended", func(t *testing.T) { testPeersEnded(t, s, o) })

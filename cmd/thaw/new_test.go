@@ -127,7 +127,7 @@ func TestProvidedTemplate(t *testing.T) {
 	}
 	build := exec.CommandContext(t.Context(), "go", "build", "-o", "bootstrap", ".")
 	build.Dir = "web"
-	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-trimpath")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
