@@ -54,7 +54,7 @@ LONG         := ^TestResults$$
 # other folders: they never change.
 test-trees:
 	$(GO) test -vet=off -timeout 10m -count 1 ./image -run '^TestOwnTrees$$'
-	cd '$(THAW_TEST_CACHE)' && mkdir -p images platform/images && for tree in images-test/python-* images-test/node-*; do \
+	cd '$(THAW_TEST_CACHE)' && mkdir -p images platform/images && for tree in images-test/python-* images-test/node-* images-test/tools-*; do \
 		[ ! -d $$tree ] || { cp -al --no-clobber $$tree images/ && cp -al --no-clobber $$tree platform/images/; } || exit 1; \
 	done
 

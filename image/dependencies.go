@@ -146,7 +146,7 @@ func (s *Store) installed(ctx context.Context, d wanted, progress Progress) (str
 		progress.say("%s: the packages of an earlier deploy are used", d.tool())
 	}
 	path, err = s.build(ctx, filepath.Base(path), progress, func(ctx context.Context, tmp string) (string, error) {
-		t, err := s.debianTree(ctx, plan, progress)
+		t, err := s.toolsTree(ctx, plan, progress)
 		if err != nil {
 			return "", err
 		}

@@ -258,6 +258,7 @@ const (
 	kindPython    = "python" // Debian tree of that runtime
 	kindNode      = "node"   // the same
 	kindDebian    = "debian" // the same, with no interpreter of ours
+	kindTools     = "tools"  // Debian tree of what installs packages, as a folder
 	kindLayer     = "layer"  // of an OCI image, as it was fetched; its key is its digest
 
 	kindDependencies = "deps"
@@ -312,7 +313,7 @@ func (s *Store) Prune(keep func(key string) bool) (freed int64, err error) {
 	freed, err = s.pruneDependencies()
 	for _, e := range entries {
 		kind, key, ok := parseName(e.Name())
-		isTree := kind == kindPython || kind == kindNode || kind == kindDebian
+		isTree := kind == kindPython || kind == kindNode || kind == kindDebian || kind == kindTools
 		if !ok || kind == kindDependencies || slices.Contains(inUse, key) || keep(key) || isTree && terr != nil {
 			continue
 		}

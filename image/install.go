@@ -35,25 +35,34 @@ const (
 	installOut  = installDir + "/out" // what is installed, in the folder of its name
 )
 
-// sandbox executes a tool that talks to strangers: $1, as a script, inside the root
-// folder $ROOT, which is read-only but for $WORK on /build. It is in namespaces of
-// its own, but for the network's; it is no user of the host, has no capabilities and
-// can gain none, as setuid programs count for nothing. When it ends, so does all that
-// it has started.
+// The folders of an installation, as the host sees them, in one of its own.
+const (
+	baseDir = "base" // laid over the tools' tree
+	workDir = "work" // the tool's /build
+)
+
+// sandbox executes a tool that talks to strangers: $1, as a script. Its root is
+// the folder base over the folder $TOOLS, read-only but for work on /build. It is in
+// namespaces of its own, but for the network's; it is no user of the host, has no
+// capabilities and can gain none, as setuid programs count for nothing. When it ends,
+// so does all that it has started. Layers have relative paths, which need no quoting.
 const sandbox = `set -eu
-mount --bind "$ROOT" "$ROOT"
+mkdir tools root
+mount --bind "$TOOLS" tools
+mount -t overlay -o lowerdir=` + baseDir + `:tools overlay root
+ROOT="$PWD/root"
 mount -t tmpfs -o mode=0755,size=64k,nosuid,noexec tmpfs "$ROOT/dev"
 for d in null zero full random urandom; do
 	: > "$ROOT/dev/$d"
 	mount --bind "/dev/$d" "$ROOT/dev/$d"
 done
 mount -t proc -o nosuid,nodev,noexec proc "$ROOT/proc"
-mount --bind "$WORK" "$ROOT` + installDir + `"
+mount --bind ` + workDir + ` "$ROOT` + installDir + `"
 mount -o remount,bind,nosuid,nodev "$ROOT` + installDir + `"
 mount -o remount,bind,ro,nosuid,nodev "$ROOT"
 ulimit -c 0
 root="$ROOT"
-unset ROOT WORK
+unset ROOT TOOLS
 exec chroot "$root" setpriv --reuid=` + sandboxID + ` --regid=` + sandboxID + ` --clear-groups --no-new-privs --bounding-set=-all --inh-caps=-all \
 	sh -euc "$1"`
 
@@ -96,38 +105,31 @@ func (d wanted) npmScript() string {
 	return fmt.Sprintf("cd %s\nnpm %s%s\nmv %s %s/", installApp, verb, flags, nodeModules, installOut)
 }
 
-// install installs d in the folder tmp and returns the tar file that came of it.
-func (s *Store) install(ctx context.Context, d wanted, t tree, tmp string, progress Progress) (string, error) {
-	root, work := filepath.Join(tmp, "root"), filepath.Join(tmp, "work")
-	progress.say("%s: making a place to install in", d.tool())
+// install installs d in the folder tmp with the tools of a tree, and returns the tar file that came of it.
+func (s *Store) install(ctx context.Context, d wanted, tools, tmp string, progress Progress) (string, error) {
 	settings := registrySettings(os.Environ(), readConfig)
-	if err := errors.Join(unpackTree(ctx, t, root), os.Mkdir(work, 0o755)); err != nil {
-		return "", err
-	}
-	if err := errors.Join(prepareRoot(root, settings), prepareWork(work, d, settings)); err != nil {
+	if err := prepare(tmp, d, settings); err != nil {
 		return "", fmt.Errorf("prepare to install: %w", err)
 	}
-	if err := s.runTool(ctx, d, root, work, settings, progress); err != nil {
+	if err := s.runTool(ctx, d, tools, tmp, settings, progress); err != nil {
 		return "", err
 	}
 	tarball := filepath.Join(tmp, "installed.tar")
-	if err := packInstalled(filepath.Join(work, filepath.Base(installOut)), tarball); err != nil {
+	if err := packInstalled(inWork(tmp, installOut), tarball); err != nil {
 		return "", err
 	}
 	return tarball, nil
 }
 
-// unpackTree unpacks a Debian tree into the new folder dir.
-func unpackTree(ctx context.Context, t tree, dir string) error {
-	if err := os.Mkdir(dir, 0o755); err != nil {
-		return err
-	}
-	return command{name: "tar", args: []string{"--extract", "--numeric-owner", "--preserve-permissions", "--file", t.path, "--directory", dir}}.run(ctx)
+// prepare makes the folders of an installation in dir.
+func prepare(dir string, d wanted, settings registries) error {
+	base, work := filepath.Join(dir, baseDir), filepath.Join(dir, workDir)
+	return errors.Join(os.Mkdir(base, 0o755), os.Mkdir(work, 0o755), prepareBase(base, settings), prepareWork(dir, d, settings))
 }
 
-// prepareRoot makes a Debian tree a root where names are resolved as on the host, with
-// the host's certificates.
-func prepareRoot(root string, settings registries) error {
+// prepareBase writes what makes a Debian tree a root where names are resolved as on the
+// host, with the host's certificates.
+func prepareBase(root string, settings registries) error {
 	if err := writeBase(root); err != nil {
 		return err
 	}
@@ -147,33 +149,34 @@ func prepareRoot(root string, settings registries) error {
 }
 
 // prepareWork makes the folder that the tool may write to.
-func prepareWork(work string, d wanted, settings registries) error {
+func prepareWork(tmp string, d wanted, settings registries) error {
 	files := map[string][]byte{filepath.Join(installHome, ".npmrc"): []byte(settings.npmrc)}
 	for name, content := range d.lists {
 		files[filepath.Join(installApp, name)] = content
 	}
 	for _, dir := range []string{installHome, installTmp, installApp, installOut} {
-		if err := os.Mkdir(inWork(work, dir), 0o700); err != nil {
+		if err := os.Mkdir(inWork(tmp, dir), 0o700); err != nil {
 			return err
 		}
 	}
 	for path, content := range files {
-		if err := os.WriteFile(inWork(work, path), content, 0o600); err != nil {
+		if err := os.WriteFile(inWork(tmp, path), content, 0o600); err != nil {
 			return err
 		}
 	}
-	return filepath.WalkDir(work, func(path string, _ fs.DirEntry, err error) error {
+	return filepath.WalkDir(inWork(tmp, installDir), func(path string, _ fs.DirEntry, err error) error {
 		return errors.Join(err, os.Lchown(path, SandboxID, SandboxID))
 	})
 }
 
-func inWork(work, path string) string {
-	return filepath.Join(work, strings.TrimPrefix(path, installDir))
+// inWork is where the host has a path of the tool's.
+func inWork(tmp, path string) string {
+	return filepath.Join(tmp, workDir, strings.TrimPrefix(path, installDir))
 }
 
 // runTool runs the script. What the tool says last is what a user can act on.
-func (s *Store) runTool(ctx context.Context, d wanted, root, work string, settings registries, progress Progress) error {
-	if err := errors.Join(needRoot(), needTools("unshare", "mount", "chroot", "tar")); err != nil {
+func (s *Store) runTool(ctx context.Context, d wanted, tools, tmp string, settings registries, progress Progress) error {
+	if err := errors.Join(needRoot(), needTools("unshare", "mount", "chroot")); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -183,14 +186,14 @@ func (s *Store) runTool(ctx context.Context, d wanted, root, work string, settin
 	start := time.Now()
 	progress.say("%s: installing %s", d.tool(), d.names())
 	defer heartbeat(ctx, func() {
-		n := folderSize(work)
+		n := folderSize(inWork(tmp, installDir))
 		if n > maxInstall {
 			cancel(thaw.Errorf(thaw.CodeTooLarge, "%s needs more than %d MiB to install: ask for fewer packages", d.tool(), maxInstall>>20))
 		}
 		progress.say("%s: %s, %d s", d.tool(), megabytes(n), int(time.Since(start).Seconds()))
 	})()
 	var said []string
-	c := sandboxed(root, work, d.script(), settings.env)
+	c := sandboxed(tools, tmp, d.script(), settings.env)
 	c.line = func(text string) {
 		said = remember(said, text)
 		if words := strings.Fields(text); len(words) > 1 && (words[0] == "Collecting" || words[0] == "Downloading" || words[0] == "Installing") {
@@ -200,7 +203,7 @@ func (s *Store) runTool(ctx context.Context, d wanted, root, work string, settin
 	if err := c.run(ctx); err != nil {
 		return d.explain(ctx, err, said)
 	}
-	progress.say("%s: installed %s in %.1f s", d.tool(), megabytes(folderSize(inWork(work, installOut))), time.Since(start).Seconds())
+	progress.say("%s: installed %s in %.1f s", d.tool(), megabytes(folderSize(inWork(tmp, installOut))), time.Since(start).Seconds())
 	return nil
 }
 
@@ -212,13 +215,15 @@ func remember(said []string, text string) []string {
 	return said
 }
 
-// sandboxed is a command that executes a script in the sandbox.
-func sandboxed(root, work, script string, env []string) command {
+// sandboxed is a command that executes a script in the sandbox, with the tools of a tree
+// and what is prepared in the folder tmp.
+func sandboxed(tools, tmp, script string, env []string) command {
 	return command{
 		name:   "unshare",
 		args:   []string{"--mount", "--pid", "--ipc", "--uts", "--fork", "--kill-child", "--", "sh", "-c", sandbox, "sh", script},
+		dir:    tmp,
 		abrupt: true,
-		only:   append(slices.Clone(env), "ROOT="+root, "WORK="+work, "HOME="+installHome, "TMPDIR="+installTmp, "LC_ALL=C.UTF-8", "PATH=/usr/sbin:/usr/bin:/sbin:/bin"),
+		only:   append(slices.Clone(env), "TOOLS="+tools, "HOME="+installHome, "TMPDIR="+installTmp, "LC_ALL=C.UTF-8", "PATH=/usr/sbin:/usr/bin:/sbin:/bin"),
 	}
 }
 

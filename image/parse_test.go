@@ -226,7 +226,7 @@ func TestParseURI(t *testing.T) {
 func TestParseName(t *testing.T) {
 	s := &Store{dir: "/x"}
 	k := key("a")
-	for _, kind := range []string{kindKernel, kindInitramfs, kindRoot, kindCode, kindPython, kindNode, kindDebian, kindDependencies} {
+	for _, kind := range []string{kindKernel, kindInitramfs, kindRoot, kindCode, kindPython, kindNode, kindDebian, kindTools, kindDependencies} {
 		name := strings.TrimPrefix(s.path(kind, k), "/x/")
 		if gotKind, gotKey, ok := parseName(name); !ok || gotKind != kind || gotKey != k {
 			t.Errorf("%s gave %s, %s, %v", name, gotKind, gotKey, ok)

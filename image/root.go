@@ -87,6 +87,14 @@ func (s *Store) rootTree(ctx context.Context, settings thaw.Settings, progress P
 	return s.debianTree(ctx, p, progress)
 }
 
+// unpackTree unpacks a Debian tree into the new folder dir.
+func unpackTree(ctx context.Context, t tree, dir string) error {
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return err
+	}
+	return command{name: "tar", args: []string{"--extract", "--numeric-owner", "--preserve-permissions", "--file", t.path, "--directory", dir}}.run(ctx)
+}
+
 // fillTree unpacks a Debian tree and makes it a guest's root.
 func (s *Store) fillTree(ctx context.Context, t tree, r thaw.Runtime, dir string) error {
 	if err := unpackTree(ctx, t, dir); err != nil {
@@ -125,25 +133,38 @@ func trimmed() []string {
 	}
 }
 
-// trim removes the trimmed paths and every set-user-id bit from a tree. It works
-// through [os.Root], so that a link in the tree leads nowhere outside of it.
-func trim(dir string) (err error) {
+// removeAll removes what matches the patterns from a tree. It works through [os.Root],
+// so that a link in the tree leads nowhere outside of it.
+func removeAll(dir string, patterns []string) (err error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, root.Close()) }()
-	for _, pattern := range trimmed() {
-		matches, err := fs.Glob(root.FS(), pattern)
+	for _, pattern := range patterns {
+		matches, err := fs.Glob(root.FS(), strings.TrimPrefix(pattern, "/"))
 		if err != nil {
-			return fmt.Errorf("trim %s: %w", pattern, err)
+			return fmt.Errorf("look for %s: %w", pattern, err)
 		}
 		for _, m := range matches {
 			if err := root.RemoveAll(m); err != nil {
-				return fmt.Errorf("trim %s: %w", pattern, err)
+				return fmt.Errorf("remove %s: %w", m, err)
 			}
 		}
 	}
+	return nil
+}
+
+// trim removes the trimmed paths and every set-user-id bit from a tree.
+func trim(dir string) (err error) {
+	if err := removeAll(dir, trimmed()); err != nil {
+		return err
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, root.Close()) }()
 	return fs.WalkDir(root.FS(), ".", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || !d.Type().IsRegular() {
 			return err

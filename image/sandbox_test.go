@@ -2,7 +2,6 @@ package image
 
 import (
 	"encoding/json"
-	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -40,21 +39,20 @@ func TestSandbox(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tree, err := s.debianTree(t.Context(), plan, func(msg string) { t.Log(msg) })
+	tools, err := s.toolsTree(t.Context(), plan, func(msg string) { t.Log(msg) })
 	if err != nil {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	root, work := filepath.Join(dir, "root"), filepath.Join(dir, "work")
 	d := wanted{runtime: thaw.RuntimePython, lists: map[string][]byte{"look.py": []byte(lookAround)}}
-	if err := errors.Join(unpackTree(t.Context(), tree, root), os.Mkdir(work, 0o755), prepareRoot(root, registries{}), prepareWork(work, d, registries{})); err != nil {
+	if err := prepare(dir, d, registries{}); err != nil {
 		t.Fatal(err)
 	}
 	t.Setenv("A_SECRET_OF_THE_DAEMON", "x")
-	if err := sandboxed(root, work, "exec python3 "+installApp+"/look.py "+dir, []string{"PIP_INDEX_URL=x"}).run(t.Context()); err != nil {
+	if err := sandboxed(tools, dir, "exec python3 "+installApp+"/look.py "+dir, []string{"PIP_INDEX_URL=x"}).run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	b, err := os.ReadFile(filepath.Join(work, "out", "report"))
+	b, err := os.ReadFile(filepath.Join(inWork(dir, installOut), "report"))
 	if err != nil {
 		t.Fatal(err)
 	}

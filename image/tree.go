@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"golang.org/x/sys/unix"
+
 	"thaw"
 )
 
@@ -85,6 +87,11 @@ func (treePlan) excludes() []string {
 	}
 }
 
+// leftOut is all that a tree does not hold: that, and what differs between machines.
+func (p treePlan) leftOut() []string {
+	return append(p.excludes(), "/dev", "/proc", "/sys", "/run", "/tmp", "/etc/apt", "/etc/hostname", "/etc/resolv.conf", "/var/cache", "/var/log", "/var/lib/apt")
+}
+
 // excludeHook tells the dpkg of the new root.
 func (p treePlan) excludeHook() string {
 	return `mkdir -p "$1/etc/dpkg/dpkg.cfg.d" && printf 'path-exclude=%s\n' '` + strings.Join(p.excludes(), "' '") + `' > "$1/etc/dpkg/dpkg.cfg.d/thaw"`
@@ -130,9 +137,6 @@ type tree struct {
 func (s *Store) debianTree(ctx context.Context, p treePlan, progress Progress) (tree, error) {
 	s.noteTree(p.key())
 	dir, err := s.build(ctx, filepath.Base(s.path(p.kind(), p.key())), progress, func(ctx context.Context, tmp string) (string, error) {
-		if err := errors.Join(needRoot(), needTools("mmdebstrap", "apt-get", "apt-config", "unshare", "tar")); err != nil {
-			return "", err
-		}
 		return s.buildTree(ctx, p, tmp, progress)
 	})
 	if err != nil {
@@ -147,26 +151,50 @@ func (s *Store) debianTree(ctx context.Context, p treePlan, progress Progress) (
 
 func (s *Store) buildTree(ctx context.Context, p treePlan, tmp string, progress Progress) (string, error) {
 	root, out := filepath.Join(tmp, "debian"), filepath.Join(tmp, "out")
-	if err := errors.Join(os.MkdirAll(s.archives(), 0o755), os.Mkdir(out, 0o755)); err != nil {
-		return "", err
-	}
-	// MkdirTemp makes it 0700, which keeps apt's own user out.
-	if err := os.Chmod(tmp, 0o755); err != nil {
-		return "", err
-	}
 	if err := s.debian(ctx, p, tmp, root, progress); err != nil {
 		return "", err
 	}
 	progress.say("%s: packing the tree", p.runtime)
-	if err := packTree(ctx, root, filepath.Join(out, treeName), p.excludes()); err != nil {
+	if err := errors.Join(os.Mkdir(out, 0o755), packTree(ctx, root, filepath.Join(out, treeName), p.leftOut())); err != nil {
 		return "", err
 	}
 	return out, writeSum(filepath.Join(out, treeName), filepath.Join(out, sumName))
 }
 
+// toolsTree returns the folder of the tree that p plans. It is one and not a tar file,
+// because npm alone has thirty thousand files, and unpacking them for every deploy
+// takes longer than what npm does with them.
+func (s *Store) toolsTree(ctx context.Context, p treePlan, progress Progress) (string, error) {
+	return s.build(ctx, filepath.Base(s.path(kindTools, p.key())), progress, func(ctx context.Context, tmp string) (string, error) {
+		root := filepath.Join(tmp, "debian")
+		if err := s.debian(ctx, p, tmp, root, progress); err != nil {
+			return "", err
+		}
+		return root, errors.Join(s.harvest(tmp), removeAll(root, p.leftOut()), syncDisk(root))
+	})
+}
+
+// syncDisk syncs all files at once. One at a time they take minutes; after this they
+// are found to be synced.
+func syncDisk(dir string) (err error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	return os.NewSyscallError("syncfs", unix.Syncfs(int(f.Fd())))
+}
+
 // debian runs mmdebstrap. It makes a folder and not a tar file, because it
 // removes the latter with all it has downloaded when it fails.
 func (s *Store) debian(ctx context.Context, p treePlan, tmp, root string, progress Progress) error {
+	if err := errors.Join(needRoot(), needTools("mmdebstrap", "apt-get", "apt-config", "unshare", "tar")); err != nil {
+		return err
+	}
+	// MkdirTemp makes it 0700, which keeps apt's own user out.
+	if err := errors.Join(os.MkdirAll(s.archives(), 0o755), os.Chmod(tmp, 0o755)); err != nil {
+		return err
+	}
 	args, err := p.args(ctx, tmp, root)
 	if err != nil {
 		return err
@@ -208,10 +236,9 @@ func (s *Store) lastTree() string {
 
 // packTree writes a tree as a tar file without what differs between machines
 // and times, so that the same packages give the same bytes.
-func packTree(ctx context.Context, root, file string, excludes []string) error {
+func packTree(ctx context.Context, root, file string, leftOut []string) error {
 	args := []string{"--create", "--format=gnu", "--sort=name", "--numeric-owner", "--mtime=@1"}
-	leftOut := []string{"/dev", "/proc", "/sys", "/run", "/tmp", "/etc/apt", "/etc/hostname", "/etc/resolv.conf", "/var/cache", "/var/log", "/var/lib/apt"}
-	for _, e := range append(leftOut, excludes...) {
+	for _, e := range leftOut {
 		args = append(args, "--exclude=."+e)
 	}
 	return command{name: "tar", args: append(args, "--file", file, "--directory", root, ".")}.run(ctx)
