@@ -50,19 +50,18 @@ const sandbox = `set -eu
 mkdir tools root
 mount --bind "$TOOLS" tools
 mount -t overlay -o lowerdir=` + baseDir + `:tools overlay root
-ROOT="$PWD/root"
-mount -t tmpfs -o mode=0755,size=64k,nosuid,noexec tmpfs "$ROOT/dev"
+root="$PWD/root"
+mount -t tmpfs -o mode=0755,size=64k,nosuid,noexec tmpfs "$root/dev"
 for d in null zero full random urandom; do
-	: > "$ROOT/dev/$d"
-	mount --bind "/dev/$d" "$ROOT/dev/$d"
+	: > "$root/dev/$d"
+	mount --bind "/dev/$d" "$root/dev/$d"
 done
-mount -t proc -o nosuid,nodev,noexec proc "$ROOT/proc"
-mount --bind ` + workDir + ` "$ROOT` + installDir + `"
-mount -o remount,bind,nosuid,nodev "$ROOT` + installDir + `"
-mount -o remount,bind,ro,nosuid,nodev "$ROOT"
+mount -t proc -o nosuid,nodev,noexec proc "$root/proc"
+mount --bind ` + workDir + ` "$root` + installDir + `"
+mount -o remount,bind,nosuid,nodev "$root` + installDir + `"
+mount -o remount,bind,ro,nosuid,nodev "$root"
 ulimit -c 0
-root="$ROOT"
-unset ROOT TOOLS
+unset TOOLS
 exec chroot "$root" setpriv --reuid=` + sandboxID + ` --regid=` + sandboxID + ` --clear-groups --no-new-privs --bounding-set=-all --inh-caps=-all \
 	sh -euc "$1"`
 

@@ -87,14 +87,20 @@ func (r *Report) writeClasses(w io.Writer) error {
 	fmt.Fprint(w, "\nEvery class; counts are per touch, pages of 4 KiB that it mapped and that are copies of its own:\n\n")
 	t := newTable(w)
 	fmt.Fprintln(t, "page\tis\ttouch\tmedian us\tquartiles\tmax\ttouches\tminor\tmajor\ttrapped\tmapped\town\t")
+	again := 0
 	for _, c := range r.Classes {
+		again += c.Again
 		if c.Unavailable != "" {
 			continue
 		}
 		s := c.US
 		fmt.Fprintf(t, "%s\t%s\t%s\t%.2f\t%.2f to %.2f\t%.0f\t%d\t%s\t\n", pageName(c.PageBytes), c.Backing, c.Touch, s.Median, s.Q1, s.Q3, s.Max, c.Touches, c.perTouch())
 	}
-	return t.Flush()
+	err := t.Flush()
+	if again > 0 {
+		fmt.Fprintf(w, "\n%d samples had other faults among theirs and were taken again.\n", again)
+	}
+	return err
 }
 
 func (c Counts) perTouch() string {

@@ -110,6 +110,11 @@ func (k Kind) advice() []int {
 // stack.
 const strays = 2
 
+// errAnotherClass marks a sample of which not each touch was the fault it should be:
+// always, when the class is wrong, or now and then, when the kernel took memory back
+// from the touching process meanwhile.
+var errAnotherClass = errors.New("that is another class")
+
 // check refuses a sample that is not of its kind.
 func (k Kind) check(c Counts) error {
 	if k.Huge() {
@@ -123,7 +128,7 @@ func (k Kind) check(c Counts) error {
 		ok = ok && near(c.Minor, minor*c.Touches) && near(c.Major, major*c.Touches)
 	}
 	if !ok {
-		return fmt.Errorf("%d touches were %d minor and %d major faults, %d of them trapped: that is another class", c.Touches, c.Minor, c.Major, c.Trapped)
+		return fmt.Errorf("%d touches were %d minor and %d major faults, %d of them trapped: %w", c.Touches, c.Minor, c.Major, c.Trapped, errAnotherClass)
 	}
 	return nil
 }
