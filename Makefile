@@ -45,8 +45,8 @@ test: deps build
 
 # End-to-end tests take turns, on a core each: two processes, each with images of its own
 # (a folder of them belongs to one daemon at a time), share them.
-E2E_PLATFORM := ^Test(Dependencies|Detached|DiskFull|HTTP|Image|ImageHTTP|ImageRefused|ManyFunctions|MinScaleAfterRestart|Node|Prime|Provided|Redeploy|Scale|SDK|VerifyFails)$$
-E2E_LONG     := ^Test(DiskFullMeanwhile|HTTPPython|ImagePython|LambdaGo|MemoryBudget|PeersGVisor|PublishKilled|PythonClients|SDKImage|Soak|Templates)$$
+E2E_PLATFORM := ^Test(Dependencies|DiskFull|HTTP|Image|ImageHTTP|ImageRefused|ManyFunctions|MinScaleAfterRestart|Node|Prime|Provided|Redeploy|Scale|SDK)$$
+E2E_LONG     := ^Test(Artifacts|Conformance|DiskFullMeanwhile|HTTPPython|ImagePython|LambdaGo|MemoryBudget|Packages|PeersGVisor|PublishKilled|PythonClients|SDKImage|Soak|Suite|Templates)$$
 # What every function of the benchmark replies, natively.
 LONG         := ^TestResults$$
 
@@ -65,7 +65,8 @@ test-starts:
 test-platform:
 	THAW_TEST_CACHE='$(THAW_TEST_CACHE)/platform' $(GO) test -vet=off -timeout 17m ./e2e -run '$(E2E_PLATFORM)'
 
-## test-long: a kill at each step of a deploy, full disks, every template, AWS's clients in Python, gVisor, a short soak
+## test-long: damaged snapshots, kills at each step of a deploy, full disks, hazards of clones, every template and function,
+#  the benchmark suite, gVisor, AWS's clients in Python, a short soak
 test-long: deps build
 	$(GO) test -timeout 30m ./functions -run '$(LONG)'
 	$(GO) test -timeout 30m ./e2e -run '$(E2E_LONG)'

@@ -33,7 +33,7 @@ func TestStarts(t *testing.T) {
 	t.Run("Failures", func(t *testing.T) { testFailures(t, s) })
 	t.Run("Logs", func(t *testing.T) { testLogs(t, s) })
 	t.Run("Limits", func(t *testing.T) { testLimits(t, s) })
-	t.Run("Artifacts", func(t *testing.T) { testArtifacts(t, s) })
+	t.Run("WorkingSetFlipped", func(t *testing.T) { testWorkingSetFlipped(t, s) })
 	t.Run("Remove", func(t *testing.T) { testRemove(t, s) })
 }
 
@@ -228,17 +228,21 @@ func testLimits(t *testing.T, s *site) {
 	}
 }
 
-// testArtifacts damages the files of the snapshot in every way and wants the
-// right answer each time.
-func testArtifacts(t *testing.T, s *site) {
+func testWorkingSetFlipped(t *testing.T, s *site) {
 	s.recorded(t, "probe", helloEvent)
-	t.Run("WorkingSetFlipped", func(t *testing.T) {
-		damage(t, filepath.Join(s.describe(t, "probe").SnapshotInfo.Folder, thaw.FileLoadingSetReap), flip)
-		r := s.cold(t, "probe", thaw.PolicyReap, helloEvent)
-		if r.Start != thaw.StartCold || r.PagesRecorded == 0 || !strings.Contains(r.Reason, "quarantine") {
-			t.Errorf("start %s, %d pages recorded, reason %q: want a cold start that records again and says so", r.Start, r.PagesRecorded, r.Reason)
-		}
-	})
+	damage(t, filepath.Join(s.describe(t, "probe").SnapshotInfo.Folder, thaw.FileLoadingSetReap), flip)
+	r := s.cold(t, "probe", thaw.PolicyReap, helloEvent)
+	if r.Start != thaw.StartCold || r.PagesRecorded == 0 || !strings.Contains(r.Reason, "quarantine") {
+		t.Errorf("start %s, %d pages recorded, reason %q: want a cold start that records again and says so", r.Start, r.PagesRecorded, r.Reason)
+	}
+}
+
+// TestArtifacts damages the other files of the snapshot in every way and wants the
+// right answer each time.
+func TestArtifacts(t *testing.T) {
+	s := open(t, t.TempDir(), nil)
+	s.deploy(t, "probe", "testdata/probe", thaw.Settings{Timeout: 3 * time.Second})
+	s.recorded(t, "probe", helloEvent)
 	for name, c := range map[string]struct {
 		file   string
 		how    func([]byte) []byte
