@@ -7,6 +7,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"thaw/internal/testcache"
 )
 
 // The clients from PyPI.
@@ -19,7 +21,7 @@ const (
 // Python, which is made once for each cache.
 func pythonClients(t *testing.T) string {
 	t.Helper()
-	dir := filepath.Join(cache(t), "aws-clients-"+boto3Version+"-"+awscliVersion)
+	dir := filepath.Join(testcache.Dir(t), "aws-clients-"+boto3Version+"-"+awscliVersion)
 	python, complete := filepath.Join(dir, "bin", "python3"), filepath.Join(dir, "complete")
 	defer lockFile(t, dir+".lock")()
 	if _, err := os.Stat(complete); err == nil {

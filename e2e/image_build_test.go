@@ -21,6 +21,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 
 	"thaw"
+	"thaw/internal/testcache"
 )
 
 // layer makes a layer of files that anybody may read and execute; a name that ends
@@ -86,7 +87,7 @@ func functionLayer(t *testing.T, file string) v1.Layer {
 // made of, as a layer.
 func debianLayer(t *testing.T, s *site) v1.Layer {
 	t.Helper()
-	pattern := filepath.Join(cache(t), "images", "python-*", "tree.tar")
+	pattern := filepath.Join(testcache.Dir(t), "images", "python-*", "tree.tar")
 	trees, _ := filepath.Glob(pattern) // the pattern is good
 	if len(trees) == 0 {
 		s.deploy(t, "python", "testdata/probe", thaw.Settings{}) // leaves one there
@@ -112,7 +113,7 @@ func sizeOf(t *testing.T, file string) int64 {
 // packageLayer is what a Debian package has, as a layer.
 func packageLayer(t *testing.T, name string) v1.Layer {
 	t.Helper()
-	dir := filepath.Join(cache(t), "debs")
+	dir := filepath.Join(testcache.Dir(t), "debs")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -146,7 +147,7 @@ func layerOf(t testing.TB, content []byte) v1.Layer {
 // Runtime API, and of what it needs, as a package index has them.
 func runtimeClient(t *testing.T, python string) map[string][]byte {
 	t.Helper()
-	dir := filepath.Join(cache(t), "wheels-"+python)
+	dir := filepath.Join(testcache.Dir(t), "wheels-"+python)
 	wheels, _ := filepath.Glob(dir + "/*.whl") // the pattern is good
 	if len(wheels) < 3 {
 		cmd := exec.Command("python3", "-m", "pip", "download", "--quiet", "--only-binary=:all:", "--python-version", python, "--dest", dir, "awslambdaric==4.2.2")

@@ -24,6 +24,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 
 	"thaw"
+	"thaw/internal/testcache"
 	"thaw/oci"
 )
 
@@ -169,7 +170,7 @@ func testSharedLayer(t *testing.T, s *site, from *registryServer, base v1.Layer)
 		t.Fatal(err)
 	}
 	for _, name := range []string{"root-" + v.Images.Root + ".erofs", "layer-" + digest.Hex} {
-		if err := os.Remove(filepath.Join(cache(t), "images", name)); err != nil {
+		if err := os.Remove(filepath.Join(testcache.Dir(t), "images", name)); err != nil {
 			t.Error(err)
 		}
 	}
@@ -283,7 +284,7 @@ func TestImageRefused(t *testing.T) {
 			}
 		})
 	}
-	if left, _ := filepath.Glob(filepath.Join(cache(t), "images", "tmp-*")); len(left) > 0 {
+	if left, _ := filepath.Glob(filepath.Join(testcache.Dir(t), "images", "tmp-*")); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}
 }

@@ -23,6 +23,7 @@ import (
 	"thaw/gateway"
 	"thaw/gateway/api"
 	"thaw/image"
+	"thaw/internal/testcache"
 	"thaw/metrics"
 	"thaw/queue"
 	"thaw/schedule"
@@ -39,19 +40,6 @@ type site struct {
 	state string
 	url   string
 	log   *bytes.Buffer
-}
-
-// cache is where images are kept between runs.
-func cache(t testing.TB) string {
-	t.Helper()
-	if dir := os.Getenv("THAW_TEST_CACHE"); dir != "" {
-		return dir
-	}
-	dir, err := os.UserCacheDir()
-	if err != nil {
-		t.Fatalf("no cache folder (%v): set THAW_TEST_CACHE", err)
-	}
-	return filepath.Join(dir, "thaw-test")
 }
 
 // requirements skips on a machine that cannot run VMs, and says what to do.
@@ -74,7 +62,7 @@ func open(t testing.TB, state string, change func(*daemon.Config)) *site {
 	s := &site{state: state, log: &bytes.Buffer{}}
 	shareAcceleration(t, state)
 	cfg := daemon.Config{
-		StateDir: state, ImageDir: filepath.Join(cache(t), "images"), IdleTimeout: time.Minute,
+		StateDir: state, ImageDir: filepath.Join(testcache.Dir(t), "images"), IdleTimeout: time.Minute,
 		MaxInstances: 6, MaxPerFunction: 4, Prestarted: 1, PrestartedBytes: daemon.DefaultPrestartedBytes, Accelerator: "auto",
 		NamedBy: func(ref thaw.Ref) string { return schedule.NamedBy(s.schedules.Schedules(), ref) },
 		Logger:  slog.New(slog.NewTextHandler(&lockedWriter{w: s.log}, nil)),
@@ -137,7 +125,7 @@ func (s *site) openQueue(t testing.TB) {
 func shareAcceleration(t testing.TB, state string) {
 	t.Helper()
 	const name = "accelerator.json"
-	kept, own := filepath.Join(cache(t), name), filepath.Join(state, name)
+	kept, own := filepath.Join(testcache.Dir(t), name), filepath.Join(state, name)
 	from, to := kept, own
 	if _, err := os.Stat(own); err == nil {
 		from, to = own, kept

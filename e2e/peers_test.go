@@ -12,24 +12,24 @@ import (
 
 	"thaw"
 	"thaw/bench/peers"
+	"thaw/internal/testcache"
 	"thaw/pagecache"
 )
 
 // TestPeers has the peers that Debian has restore a function for real, in turns with
 // thaw, and then one run end early. Nothing is left of either.
 func TestPeers(t *testing.T) {
-	measurePeers(t, map[string]string{peers.CRIU: noCriu(os.Getenv("THAW_TEST_CRIU"))})
+	measurePeers(t, peers.CRIU, noCriu(os.Getenv("THAW_TEST_CRIU")))
 }
 
 // TestPeersGVisor is the same with a runsc that is built now, in minutes, unless the
 // cache has it.
 func TestPeersGVisor(t *testing.T) {
-	measurePeers(t, map[string]string{peers.GVisor: noRunsc(os.Getenv("THAW_TEST_RUNSC"))})
+	measurePeers(t, peers.GVisor, noRunsc(os.Getenv("THAW_TEST_RUNSC")))
 }
 
-// measurePeers measures plain QEMU, and the other peers that why names, unless it says
-// why not.
-func measurePeers(t *testing.T, why map[string]string) {
+// measurePeers measures plain QEMU and another peer, unless there is a reason against it.
+func measurePeers(t *testing.T, other, reason string) {
 	s := open(t, t.TempDir(), nil)
 	if _, err := pagecache.ReadaheadOf(s.state); err != nil {
 		t.Skipf("%v: run with TMPDIR on a disk", err)
@@ -37,12 +37,10 @@ func measurePeers(t *testing.T, why map[string]string) {
 	s.deploy(t, "hello", "../examples/hello", thaw.Settings{})
 	o := peers.Options{
 		Function: "hello", Event: []byte(`{"name": "Ada"}`), N: 2, Dir: t.TempDir(), Peers: []string{peers.QEMU},
-		Runsc: os.Getenv("THAW_TEST_RUNSC"), Criu: os.Getenv("THAW_TEST_CRIU"), Cache: cache(t), Say: func(step string) { t.Log(step) },
+		Runsc: os.Getenv("THAW_TEST_RUNSC"), Criu: os.Getenv("THAW_TEST_CRIU"), Cache: testcache.Dir(t), Say: func(step string) { t.Log(step) },
 	}
-	for name, reason := range why {
-		if reason == "" {
-			o.Peers = append(o.Peers, name)
-		}
+	if reason == "" {
+		o.Peers = append(o.Peers, other)
 	}
 	r, err := peers.Run(t.Context(), s.Client, o, func(int, int, string) {})
 	if err != nil {
@@ -51,10 +49,8 @@ func measurePeers(t *testing.T, why map[string]string) {
 	for _, name := range append([]string{peers.Thaw, peers.OnDemand}, o.Peers...) {
 		t.Run(name, func(t *testing.T) { checkPeer(t, r, name, o.N) })
 	}
-	for name, reason := range why {
-		if reason != "" {
-			t.Run(name, func(t *testing.T) { t.Skip(reason) })
-		}
+	if reason != "" {
+		t.Run(other, func(t *testing.T) { t.Skip(reason) })
 	}
 	nothingLeft(t, s, o.Dir)
 	t.Run("Ended", func(t *testing.T) { testPeersEnded(t, s, o) })

@@ -19,6 +19,7 @@ import (
 	"thaw"
 	"thaw/client"
 	"thaw/image"
+	"thaw/internal/testcache"
 )
 
 // program is `thaw serve` as a process.
@@ -40,7 +41,7 @@ func serve(t *testing.T, bin, state string, args ...string) *program {
 	t.Helper()
 	shareAcceleration(t, state)
 	p := &program{err: &bytes.Buffer{}}
-	args = append([]string{"serve", "--listen", "127.0.0.1:0", "--state", state, "--images", filepath.Join(cache(t), "images")}, args...)
+	args = append([]string{"serve", "--listen", "127.0.0.1:0", "--state", state, "--images", filepath.Join(testcache.Dir(t), "images")}, args...)
 	p.cmd = exec.Command(bin, args...)
 	p.cmd.Stderr = p.err
 	out, err := p.cmd.StdoutPipe()
@@ -172,7 +173,7 @@ func testDrain(t *testing.T, p *program) {
 func testStateInUse(t *testing.T, bin, state string) {
 	for name, args := range map[string][]string{
 		"State":  {"--state", state, "--images", t.TempDir()},
-		"Images": {"--state", t.TempDir(), "--images", filepath.Join(cache(t), "images")},
+		"Images": {"--state", t.TempDir(), "--images", filepath.Join(testcache.Dir(t), "images")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			out, code := execute(t, bin, nil, append([]string{"serve", "--listen", "127.0.0.1:0", "--accel", "tcg"}, args...)...)

@@ -15,6 +15,7 @@ import (
 
 	"thaw"
 	"thaw/image"
+	"thaw/internal/testcache"
 )
 
 // bootstrap builds the example of the provided runtime, which boots quickly, with a
@@ -39,7 +40,7 @@ func bootstrap(t *testing.T, text string) (folder string) {
 func ownImages(t *testing.T, state string) (flags []string) {
 	t.Helper()
 	folder, flags := filepath.Join(state, "images"), []string{"--images", ""}
-	kept := filepath.Join(cache(t), "images")
+	kept := filepath.Join(testcache.Dir(t), "images")
 	link, err := os.Readlink(filepath.Join(kept, "kernel"))
 	if err != nil {
 		return flags // it is downloaded

@@ -20,6 +20,7 @@ import (
 	"thaw"
 	"thaw/daemon"
 	"thaw/gateway/api"
+	"thaw/internal/testcache"
 	"thaw/registry"
 	"thaw/snapshot"
 )
@@ -244,8 +245,8 @@ func checkScrape(t *testing.T, s *site) {
 // shareImages gives a second daemon the images of the first, whose folder is locked.
 func shareImages(t testing.TB) string {
 	t.Helper()
-	from := filepath.Join(cache(t), "images")
-	to, err := os.MkdirTemp(cache(t), "shared-")
+	from := filepath.Join(testcache.Dir(t), "images")
+	to, err := os.MkdirTemp(testcache.Dir(t), "shared-")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -271,7 +272,7 @@ func shareImages(t testing.TB) string {
 //
 //	go test ./e2e -run '^$' -bench Functions -benchtime 200x
 func BenchmarkFunctions(b *testing.B) {
-	images := map[int]string{10: filepath.Join(cache(b), "images"), many: shareImages(b)}
+	images := map[int]string{10: filepath.Join(testcache.Dir(b), "images"), many: shareImages(b)}
 	sites := map[int]*site{}
 	for _, n := range []int{10, many} {
 		state := b.TempDir()

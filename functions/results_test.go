@@ -17,6 +17,7 @@ import (
 	"thaw"
 	"thaw/functions"
 	"thaw/image"
+	"thaw/internal/testcache"
 )
 
 // runEvents is given a folder and prints its function's reply to each event that
@@ -139,15 +140,7 @@ func rootDisk(t *testing.T, settings thaw.Settings) string {
 			t.Skipf("%s is not installed: run scripts/deps.sh", tool)
 		}
 	}
-	dir := os.Getenv("THAW_TEST_CACHE")
-	if dir == "" {
-		cache, err := os.UserCacheDir()
-		if err != nil {
-			t.Skipf("no cache folder: set THAW_TEST_CACHE: %v", err)
-		}
-		dir = filepath.Join(cache, "thaw-test")
-	}
-	store, err := image.Open(image.Config{Dir: filepath.Join(dir, "images-functions"), Agent: []byte("an agent"), Runtimes: map[thaw.Runtime]map[string][]byte{thaw.RuntimePython: {"bootstrap.py": []byte("pass\n")}}})
+	store, err := image.Open(image.Config{Dir: filepath.Join(testcache.Dir(t), "images-functions"), Agent: []byte("an agent"), Runtimes: map[thaw.Runtime]map[string][]byte{thaw.RuntimePython: {"bootstrap.py": []byte("pass\n")}}})
 	if err != nil {
 		t.Fatal(err)
 	}

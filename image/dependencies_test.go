@@ -140,12 +140,12 @@ func TestDependenciesOfOthers(t *testing.T) {
 }
 
 func TestInstallKeys(t *testing.T) {
-	plan := treePlan{runtime: thaw.RuntimePython, codename: "bookworm", added: nil}
+	plan := treePlan{runtime: thaw.RuntimePython, codename: "bookworm"}
 	d := wanted{runtime: thaw.RuntimePython, lists: map[string][]byte{requirementsName: []byte("six")}}
 	other, trusting := d, d
 	other.lists = map[string][]byte{requirementsName: []byte("six==1")}
 	trusting.scripts = true
-	newer := treePlan{runtime: thaw.RuntimePython, codename: "trixie", added: nil}
+	newer := treePlan{runtime: thaw.RuntimePython, codename: "trixie"}
 	keys := []string{d.key(plan), other.key(plan), trusting.key(plan), d.key(newer)}
 	slices.Sort(keys)
 	if len(slices.Compact(keys)) != 4 {

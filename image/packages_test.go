@@ -16,8 +16,8 @@ func TestTreeKeys(t *testing.T) {
 		same bool
 	}{
 		"Empty":    {treePlan{runtime: thaw.RuntimePython, codename: "bookworm", added: []string{}}, true},
-		"Runtime":  {treePlan{runtime: thaw.RuntimeNode, codename: "bookworm", added: nil}, false},
-		"Release":  {treePlan{runtime: thaw.RuntimePython, codename: "trixie", added: nil}, false},
+		"Runtime":  {treePlan{runtime: thaw.RuntimeNode, codename: "bookworm"}, false},
+		"Release":  {treePlan{runtime: thaw.RuntimePython, codename: "trixie"}, false},
 		"Added":    {treePlan{runtime: thaw.RuntimePython, codename: "bookworm", added: []string{"python3-pil"}}, false},
 		"Together": {treePlan{runtime: thaw.RuntimePython, codename: "bookworm", added: []string{"python3-numpy", "python3-pil"}}, false},
 	} {

@@ -17,6 +17,7 @@ import (
 
 	"thaw"
 	"thaw/image"
+	"thaw/internal/testcache"
 )
 
 const (
@@ -31,15 +32,7 @@ const (
 func openReal(t *testing.T) *image.Store {
 	t.Helper()
 	needReal(t)
-	dir := os.Getenv("THAW_TEST_CACHE")
-	if dir == "" {
-		cache, err := os.UserCacheDir()
-		if err != nil {
-			t.Skipf("no cache folder: set THAW_TEST_CACHE: %v", err)
-		}
-		dir = filepath.Join(cache, "thaw-test")
-	}
-	return open(t, filepath.Join(dir, "images-test"))
+	return open(t, filepath.Join(testcache.Dir(t), "images-test"))
 }
 
 func needReal(t *testing.T) {

@@ -5,11 +5,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"golang.org/x/sync/errgroup"
 
 	"thaw"
+	"thaw/internal/testcache"
 )
 
 // openShared opens the store that test runs share.
@@ -21,15 +23,7 @@ func openShared(t *testing.T) *Store {
 	if _, err := exec.LookPath("mmdebstrap"); err != nil {
 		t.Skip("mmdebstrap is not installed: run scripts/deps.sh")
 	}
-	dir := os.Getenv("THAW_TEST_CACHE")
-	if dir == "" {
-		cache, err := os.UserCacheDir()
-		if err != nil {
-			t.Skipf("no cache folder: set THAW_TEST_CACHE: %v", err)
-		}
-		dir = filepath.Join(cache, "thaw-test")
-	}
-	s, err := Open(Config{Dir: filepath.Join(dir, "images-test")})
+	s, err := Open(Config{Dir: filepath.Join(testcache.Dir(t), "images-test")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +73,7 @@ func TestOwnTrees(t *testing.T) {
 }
 
 func checkTree(t *testing.T, p treePlan, dir string, programs []string) {
-	for _, name := range append(programs, "usr/bin/sh", "usr/share/zoneinfo/Europe/Berlin", certificates) {
+	for _, name := range slices.Concat(programs, []string{"usr/bin/sh", "usr/share/zoneinfo/Europe/Berlin", certificates}) {
 		if info, err := os.Stat(filepath.Join(dir, name)); err != nil || info.Size() == 0 {
 			t.Errorf("%s with %q: %v", p.runtime, p.added, err)
 		}

@@ -179,20 +179,24 @@ func (r *run) turn(ctx context.Context, what string, round int, take func(contex
 // attempts is how often a sample is taken before a class counts as another.
 const attempts = 4
 
+// sample takes one again that other faults got into.
+func (c *Class) sample(ctx context.Context, r *run, round int) (us []float64, counts Counts, err error) {
+	for n := 1; ; n++ {
+		us, counts, err = r.sample(ctx, c.Kind, round)
+		if n == attempts || !errors.Is(err, errAnotherClass) {
+			return us, counts, err
+		}
+		c.Again++
+	}
+}
+
 // take returns what takes a sample of the class and keeps it.
 func (c *Class) take(r *run) func(context.Context, int) error {
 	return func(ctx context.Context, round int) error {
 		if c.Unavailable != "" {
 			return nil
 		}
-		times, counts, err := r.sample(ctx, c.Kind, round)
-		for range attempts - 1 {
-			if !errors.Is(err, errAnotherClass) {
-				break
-			}
-			c.Again++
-			times, counts, err = r.sample(ctx, c.Kind, round)
-		}
+		times, counts, err := c.sample(ctx, r, round)
 		switch {
 		case errors.Is(err, errors.ErrUnsupported):
 			c.Unavailable = err.Error()

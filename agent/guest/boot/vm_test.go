@@ -19,6 +19,7 @@ import (
 	"thaw"
 	"thaw/agent"
 	"thaw/image"
+	"thaw/internal/testcache"
 )
 
 // vm is a guest under TCG, on images made for the test.
@@ -46,15 +47,7 @@ func kernel(t *testing.T) (vmlinux, modules string) {
 	if os.Geteuid() != 0 {
 		t.Skip("building images needs root: run the tests with sudo")
 	}
-	dir := os.Getenv("THAW_TEST_CACHE")
-	if dir == "" {
-		cache, err := os.UserCacheDir()
-		if err != nil {
-			t.Fatalf("no cache folder (%v): set THAW_TEST_CACHE", err)
-		}
-		dir = filepath.Join(cache, "thaw-test")
-	}
-	store, err := image.Open(image.Config{Dir: filepath.Join(dir, "images-boot"), Agent: []byte("made below")})
+	store, err := image.Open(image.Config{Dir: filepath.Join(testcache.Dir(t), "images-boot"), Agent: []byte("made below")})
 	if err != nil {
 		t.Fatal(err)
 	}
